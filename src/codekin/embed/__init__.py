@@ -1,0 +1,7 @@
+"""Text to vectors. `Embedder` is all that the rest of codekin knows of it."""
+
+from __future__ import annotations
+
+from codekin.embed.embedder import DEFAULT_MODEL, Embedder, ModelInfo, available_models
+
+__all__ = ["DEFAULT_MODEL", "Embedder", "ModelInfo", "available_models"]
