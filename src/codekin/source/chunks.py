@@ -1,0 +1,280 @@
+"""Cutting a text into chunks: whole lines, in order, each no longer than what a reader or a model takes in."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from codekin.source.grammars import SCOPES
+from codekin.source.syntax import LINE_LIMIT, Piece, flatten, grammar_of, outline, parse
+
+# All in characters.
+TARGET_SIZE = 1500
+"""Neighbours are merged up to this size, classes and long statements over it are cut."""
+MAX_SIZE = 3000
+"""A function up to this size stays whole. No chunk is longer, but for a chunk of one line that is."""
+SOLID_SIZE = 500
+"""A definition from this size on stands alone: what it means would drown in its neighbours."""
+TINY_SIZE = 120
+"""Less than this never stands alone if it can be helped."""
+TEXT_LIMIT = 10_000
+"""`Chunk.text` of a line longer than this holds its beginning only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive lines of a text, 1-based and inclusive, without blank lines at either end.
+
+    `symbol` is the qualified name of the function that the chunk is the middle of, else of the first
+    definition that starts in it, else of the definition around it; for prose the heading; else "". `kind` is
+    what the symbol is: "function", "method", "class", "struct", "interface", "enum", "trait", "module",
+    "constant", "section" and so on; "module" for code outside of definitions, "lines" for text that was not
+    parsed. `defines` are the bare names of all definitions that start here, those within functions aside.
+    """
+
+    start_line: int
+    end_line: int
+    text: str
+    symbol: str
+    kind: str
+    defines: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Rows [start, end); `solid` segments merge with tiny neighbours only."""
+
+    start: int
+    end: int
+    solid: bool = False
+
+
+class _Lines:
+    """The lines of a text, told apart by "\\n" alone, with where each starts."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines = text.split("\n")
+        self.offsets = [0, *accumulate(len(line) + 1 for line in self.lines)]
+
+    def size(self, start: int, end: int) -> int:
+        return self.offsets[end] - self.offsets[start]
+
+
+def chunk(text: str, language: str) -> list[Chunk]:
+    """Cut `text` into chunks that do not overlap and together hold every line that is not blank.
+
+    Code in a language with a grammar is cut between definitions and statements, prose between headings and
+    paragraphs, all else at blank lines and low indents. Lines are told apart by "\\n". Never raises.
+    """
+    lines = _Lines(text)
+    if language in ("markdown", "rst", "text"):
+        return _prose(lines, language)
+    grammar = grammar_of(text, language)
+    if grammar is not None and max(map(len, lines.lines)) <= LINE_LIMIT:
+        tree = parse(text.encode("utf-8", "replace"), grammar)
+        if tree is not None:
+            return _code(lines, outline(tree, grammar, TARGET_SIZE, MAX_SIZE))
+    whole = [_Segment(0, len(lines.lines))]
+    return [c for s in _fit(lines, whole) if (c := _chunk(lines, s, "", "lines", ()))]
+
+
+def _code(lines: _Lines, pieces: list[Piece]) -> list[Chunk]:
+    segments = _fit(lines, _pack(lines, pieces, 0, len(lines.lines)))
+    found = list(flatten(pieces))
+    chunks: list[Chunk] = []
+    around: list[Piece] = []  # definitions begun and not ended, outermost first
+    at = 0
+    for segment in segments:
+        around = [p for p in around if p.end_row >= segment.start]
+        enclosing = around[-1] if around else None
+        start = at
+        while at < len(found) and found[at].own_row < segment.end:
+            around.append(found[at])
+            at += 1
+        begun = found[start:at]
+        named = next((p for p in begun if p.kind != "constant"), begun[0] if begun else None)
+        if enclosing is not None and (named is None or enclosing.kind not in SCOPES):
+            named = enclosing
+        defines = tuple(
+            dict.fromkeys(
+                name.rpartition(".")[2] if "." in name and p.kind != "rule" else name
+                for p in begun
+                if p.kind not in ("impl", "package")
+                for name in p.names
+            )
+        )
+        symbol, kind = (named.symbol, named.kind) if named else ("", "module")
+        if kind == "impl":
+            kind = "class"
+        if made := _chunk(lines, segment, symbol, kind, defines):
+            chunks.append(made)
+    return chunks
+
+
+def _pack(lines: _Lines, pieces: list[Piece], start: int, end: int) -> list[_Segment]:
+    """Rows [start, end) as segments: cut before pieces, small neighbours merged."""
+    groups: list[tuple[int, list[Piece]]] = []
+    last = -1
+    for piece in pieces:
+        # What begins on a row where something else ends cannot be parted from it.
+        if piece.start_row > max(last, start - 1) or not groups:
+            groups.append((max(piece.start_row, start), [piece]))
+        else:
+            groups[-1][1].append(piece)
+        last = max(last, piece.end_row)
+    segments: list[_Segment] = []
+    first = groups[0][0] if groups else end
+    if first > start:
+        segments.append(_Segment(start, first))
+    for number, (row, members) in enumerate(groups):
+        stop = groups[number + 1][0] if number + 1 < len(groups) else end
+        if stop <= row:
+            continue
+        size = lines.size(row, stop)
+        piece = members[0]
+        function = bool(piece.names) and piece.kind not in SCOPES
+        if size <= TARGET_SIZE or (size <= MAX_SIZE and (function or not piece.children)):
+            segments.append(
+                _Segment(row, stop, bool(piece.names) and piece.kind != "constant" and size >= SOLID_SIZE)
+            )
+            continue
+        children = [c for m in members for c in (m.children or [m])] if len(members) > 1 else piece.children
+        if len(members) == 1 and not children:
+            segments.append(_Segment(row, stop, True))
+            continue
+        inner = _pack(lines, children, row, stop) if children != members else [_Segment(row, stop, True)]
+        if piece.names:
+            for segment in inner:
+                segment.solid = True
+        segments += inner
+    return _merge(lines, segments)
+
+
+def _merge(lines: _Lines, segments: list[_Segment]) -> list[_Segment]:
+    merged: list[_Segment] = []
+    for segment in segments:
+        if merged:
+            before = merged[-1]
+            size, other = lines.size(before.start, before.end), lines.size(segment.start, segment.end)
+            limit = TARGET_SIZE
+            if min(size, other) < TINY_SIZE:
+                limit = MAX_SIZE
+            elif before.solid or segment.solid:
+                limit = 0
+            if size + other <= limit:
+                merged[-1] = _Segment(before.start, segment.end, before.solid or segment.solid)
+                continue
+        merged.append(segment)
+    return merged
+
+
+def _fit(lines: _Lines, segments: Sequence[_Segment]) -> list[_Segment]:
+    """The segments with those over the maximum cut between lines."""
+    fitting: list[_Segment] = []
+    for segment in segments:
+        start = segment.start
+        while lines.size(start, segment.end) > MAX_SIZE and segment.end - start > 1:
+            cut = _best_cut(lines, start, segment.end)
+            fitting.append(_Segment(start, cut))
+            start = cut
+        fitting.append(_Segment(start, segment.end))
+    return fitting
+
+
+def _best_cut(lines: _Lines, start: int, end: int) -> int:
+    """The row within the next TARGET_SIZE characters that reads most like a new beginning."""
+    offsets = lines.offsets
+    high = min(max(bisect_right(offsets, offsets[start] + TARGET_SIZE) - 1, start + 1), end - 1)
+    low = min(max(bisect_right(offsets, offsets[start] + TARGET_SIZE // 3), start + 1), high)
+    best, best_score = high, (-1, 0)
+    for row in range(low, high + 1):
+        line = lines.lines[row]
+        if line.isspace() or not line:
+            continue
+        indent = len(line) - len(line.lstrip())
+        blank_before = not lines.lines[row - 1].strip()
+        closes = line.lstrip()[:1] in ")]}"
+        score = (2 * blank_before - closes, -indent)
+        if score >= best_score:
+            best, best_score = row, score
+    return best
+
+
+def _chunk(
+    lines: _Lines, segment: _Segment, symbol: str, kind: str, defines: tuple[str, ...]
+) -> Chunk | None:
+    start, end = segment.start, segment.end
+    while start < end and not lines.lines[start].strip():
+        start += 1
+    while end > start and not lines.lines[end - 1].strip():
+        end -= 1
+    if start == end:
+        return None
+    first = lines.offsets[start]
+    last = min(lines.offsets[end] - 1, first + TEXT_LIMIT)
+    return Chunk(start + 1, end, lines.text[first:last], symbol, kind, defines)
+
+
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*\r?$")
+_FENCE = re.compile(r" {0,3}(```+|~~~+)")
+_UNDERLINE = re.compile(r"([=\-~^\"'`#*+:.<>_!$%&(),/;?@\[\\\]{|}])\1{2,}[ \t]*\r?$")
+
+
+def _prose(lines: _Lines, language: str) -> list[Chunk]:
+    starts = _headings(lines, language)
+    rows = [row for row, _ in starts]
+    segments = []
+    if not rows or rows[0] > 0:
+        segments.append(_Segment(0, rows[0] if rows else len(lines.lines)))
+    for number, row in enumerate(rows):
+        stop = rows[number + 1] if number + 1 < len(rows) else len(lines.lines)
+        segments.append(_Segment(row, stop, lines.size(row, stop) >= SOLID_SIZE))
+    chunks = []
+    for segment in _fit(lines, _merge(lines, segments)):
+        at = bisect_right(rows, segment.start) - 1
+        title = starts[at][1] if at >= 0 else ""
+        if at < 0 and rows and rows[0] < segment.end:
+            title = starts[0][1]
+        if made := _chunk(lines, segment, title, "section", ()):
+            chunks.append(made)
+    return chunks
+
+
+def _headings(lines: _Lines, language: str) -> list[tuple[int, str]]:
+    """Where sections start and what they are called."""
+    found: list[tuple[int, str]] = []
+    if language == "text":
+        return found
+    fence = ""
+    for row, line in enumerate(lines.lines):
+        if len(line) > 200:
+            continue
+        if language == "markdown":
+            if match := _FENCE.match(line):
+                if not fence:
+                    fence = match[1]
+                elif match[1].startswith(fence):
+                    fence = ""
+                continue
+            if fence:
+                continue
+            if line.lstrip(" ").startswith("#"):
+                if match := _HEADING.match(line):
+                    found.append((row, match[1]))
+                continue
+        if row and line[:1] and line[0] in "=-~^\"'`#*+:.<>_" and _UNDERLINE.match(line):
+            title = lines.lines[row - 1].strip()
+            if language == "markdown" and (line[0] not in "=-" or not title or title[0] in "|>-*#"):
+                continue
+            if not title or len(title) > len(line.rstrip()) + 2 or _UNDERLINE.match(title):
+                continue
+            above = row - 2
+            over = above >= 0 and bool(_UNDERLINE.match(lines.lines[above])) and language == "rst"
+            start = above if over else row - 1
+            if not found or start > found[-1][0]:
+                found.append((start, title))
+    return found

@@ -1,0 +1,329 @@
+"""What chunking and mining need to know of each language's tree-sitter grammar: node types, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The facts of one grammar.
+
+    `definitions` maps the type of a defining node to its kind: "function", "class" and so on, or a name
+    after "@" where the node itself has to be looked at (`codekin.source.naming`). `containers` are the nodes
+    to look through for more definitions: bodies of classes, blocks, wrappers such as `export`. `attached`
+    are siblings in front of a definition that belong to it, comments aside. `bodies` are the node types of a
+    definition's body where the grammar has no field called "body".
+    """
+
+    parser: str
+    definitions: Mapping[str, str]
+    containers: frozenset[str] = frozenset()
+    comments: frozenset[str] = frozenset({"comment"})
+    attached: frozenset[str] = frozenset()
+    bodies: frozenset[str] = frozenset()
+    clauses: bool = False  # neighbours of one name are one definition
+
+
+CLASS_LIKE = frozenset({"class", "interface", "struct", "enum", "trait", "impl", "object", "union"})
+"""Kinds whose functions are methods."""
+
+SCOPES = CLASS_LIKE | {"module", "package", "constant"}
+"""Kinds looked into for more definitions."""
+
+
+def _types(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _definitions(special: Mapping[str, str] | None = None, **kinds: str) -> dict[str, str]:
+    found = {node: kind.rstrip("_") for kind, nodes in kinds.items() for node in nodes.split()}
+    for rule, nodes in (special or {}).items():
+        found |= dict.fromkeys(nodes.split(), rule)
+    return found
+
+
+_SCRIPT = Grammar(
+    "javascript",
+    _definitions(
+        {
+            "@variable": "lexical_declaration variable_declaration",
+            "@assignment": "expression_statement",
+            "@field": "field_definition public_field_definition",
+            "@pair": "pair",
+            "@export": "export_statement",
+        },
+        function="function_declaration generator_function_declaration method_definition function_signature "
+        "method_signature abstract_method_signature",
+        class_="class_declaration abstract_class_declaration class",
+        interface="interface_declaration",
+        enum="enum_declaration",
+        type="type_alias_declaration",
+        module="internal_module module",
+    ),
+    containers=_types(
+        "class_body interface_body statement_block export_statement ambient_declaration if_statement object "
+        "expression_statement"
+    ),
+    attached=_types("decorator"),
+)
+
+GRAMMARS: dict[str, Grammar] = {
+    "python": Grammar(
+        "python",
+        _definitions(
+            {"@assignment": "expression_statement"}, function="function_definition", class_="class_definition"
+        ),
+        containers=_types(
+            "decorated_definition block if_statement elif_clause else_clause try_statement except_clause "
+            "finally_clause with_statement"
+        ),
+    ),
+    "javascript": _SCRIPT,
+    "typescript": Grammar("typescript", _SCRIPT.definitions, _SCRIPT.containers, attached=_SCRIPT.attached),
+    "tsx": Grammar("tsx", _SCRIPT.definitions, _SCRIPT.containers, attached=_SCRIPT.attached),
+    "java": Grammar(
+        "java",
+        _definitions(
+            function="method_declaration constructor_declaration compact_constructor_declaration "
+            "annotation_type_element_declaration",
+            class_="class_declaration record_declaration",
+            interface="interface_declaration annotation_type_declaration",
+            enum="enum_declaration",
+        ),
+        containers=_types("class_body interface_body enum_body enum_body_declarations annotation_type_body"),
+        comments=_types("line_comment block_comment"),
+    ),
+    "c": Grammar(
+        "c",
+        _definitions(
+            {
+                "@declarator": "function_definition",
+                "@declaration": "declaration",
+                "@typedef": "type_definition",
+                "@macro": "preproc_def preproc_function_def",
+                "@record": "struct_specifier union_specifier enum_specifier",
+            },
+        ),
+        containers=_types(
+            "preproc_ifdef preproc_if preproc_else preproc_elif linkage_specification declaration_list"
+        ),
+    ),
+    "cpp": Grammar(
+        "cpp",
+        _definitions(
+            {
+                "@declarator": "function_definition",
+                "@declaration": "declaration",
+                "@typedef": "type_definition",
+                "@macro": "preproc_def preproc_function_def",
+                "@record": "struct_specifier union_specifier enum_specifier class_specifier",
+            },
+            type="alias_declaration concept_definition",
+        ),
+        containers=_types(
+            "preproc_ifdef preproc_if preproc_else preproc_elif linkage_specification declaration_list "
+            "namespace_definition template_declaration field_declaration_list field_declaration "
+            "export_declaration"
+        ),
+    ),
+    "csharp": Grammar(
+        "csharp",
+        _definitions(
+            {"@operator": "operator_declaration conversion_operator_declaration indexer_declaration"},
+            function="method_declaration constructor_declaration destructor_declaration "
+            "local_function_statement",
+            property="property_declaration",
+            class_="class_declaration record_declaration",
+            struct="struct_declaration record_struct_declaration",
+            interface="interface_declaration",
+            enum="enum_declaration",
+            type="delegate_declaration",
+        ),
+        containers=_types(
+            "namespace_declaration declaration_list preproc_if preproc_else preproc_elif global_statement"
+        ),
+    ),
+    "go": Grammar(
+        "go",
+        _definitions(
+            {
+                "@go_method": "method_declaration",
+                "@go_values": "const_declaration var_declaration",
+                "@go_types": "type_declaration",
+            },
+            function="function_declaration",
+        ),
+    ),
+    "rust": Grammar(
+        "rust",
+        _definitions(
+            {"@impl": "impl_item"},
+            function="function_item function_signature_item",
+            struct="struct_item",
+            union="union_item",
+            enum="enum_item",
+            trait="trait_item",
+            module="mod_item",
+            macro="macro_definition",
+            type="type_item associated_type",
+            constant="const_item static_item",
+        ),
+        containers=_types("declaration_list foreign_mod_item"),
+        comments=_types("line_comment block_comment"),
+        attached=_types("attribute_item"),
+    ),
+    "ruby": Grammar(
+        "ruby",
+        _definitions(
+            {"@constant": "assignment", "@call": "call"},
+            function="method singleton_method",
+            class_="class",
+            module="module",
+        ),
+        containers=_types("body_statement singleton_class begin if unless then else"),
+    ),
+    "php": Grammar(
+        "php",
+        _definitions(
+            {"@const": "const_declaration"},
+            function="function_definition method_declaration",
+            class_="class_declaration",
+            interface="interface_declaration",
+            trait="trait_declaration",
+            enum="enum_declaration",
+        ),
+        containers=_types(
+            "declaration_list enum_declaration_list namespace_definition compound_statement if_statement"
+        ),
+    ),
+    "kotlin": Grammar(
+        "kotlin",
+        _definitions(
+            {"@kotlin_class": "class_declaration", "@kotlin_property": "property_declaration"},
+            function="function_declaration",
+            object="object_declaration",
+            type="type_alias",
+        ),
+        containers=_types("class_body enum_class_body companion_object"),
+        comments=_types("line_comment multiline_comment"),
+        bodies=_types("function_body class_body enum_class_body"),
+    ),
+    "swift": Grammar(
+        "swift",
+        _definitions(
+            {
+                "@swift_class": "class_declaration",
+                "@swift_property": "property_declaration",
+                "@keyword": "init_declaration deinit_declaration subscript_declaration",
+            },
+            function="function_declaration protocol_function_declaration",
+            interface="protocol_declaration",
+            type="typealias_declaration",
+        ),
+        containers=_types("class_body enum_class_body protocol_body"),
+        comments=_types("comment multiline_comment"),
+        bodies=_types("computed_property"),
+    ),
+    "scala": Grammar(
+        "scala",
+        _definitions(
+            {"@scala_value": "val_definition var_definition"},
+            function="function_definition function_declaration",
+            class_="class_definition",
+            object="object_definition package_object",
+            trait="trait_definition",
+            enum="enum_definition",
+            type="type_definition",
+            constant="given_definition",
+        ),
+        containers=_types("template_body enum_body package_clause extension_definition"),
+        comments=_types("comment block_comment"),
+    ),
+    "haskell": Grammar(
+        "haskell",
+        _definitions(
+            {"@haskell_instance": "instance"},
+            function="signature function bind pattern_synonym foreign_import",
+            struct="data_type newtype",
+            type="type_synomym type_family data_family",
+            interface="class",
+        ),
+        containers=_types("declarations imports class_declarations instance_declarations"),
+        comments=_types("comment haddock"),
+        attached=_types("pragma"),
+        bodies=_types("match data_constructors"),
+        clauses=True,
+    ),
+    "lua": Grammar(
+        "lua",
+        _definitions(
+            {"@lua_assignment": "variable_declaration assignment_statement", "@lua_field": "field"},
+            function="function_declaration",
+        ),
+        containers=_types("table_constructor assignment_statement expression_list"),
+    ),
+    "elixir": Grammar(
+        "elixir",
+        _definitions({"@elixir": "call"}),
+        containers=_types("do_block"),
+        attached=_types("unary_operator"),
+        bodies=_types("do_block"),
+        clauses=True,
+    ),
+    "zig": Grammar(
+        "zig",
+        _definitions({"@zig": "Decl"}),
+        containers=_types(
+            "VarDecl ErrorUnionExpr SuffixExpr ContainerDecl Block Statement AssignExpr BlockExprStatement"
+        ),
+        comments=_types("line_comment doc_comment container_doc_comment"),
+        bodies=_types("Block"),
+    ),
+    "bash": Grammar(
+        "bash",
+        _definitions(
+            {"@declare": "declaration_command"},
+            function="function_definition",
+            constant="variable_assignment",
+        ),
+        containers=_types("if_statement else_clause elif_clause compound_statement"),
+    ),
+    "sql": Grammar(
+        "sql",
+        _definitions(
+            {
+                "@sql": "create_table create_view create_materialized_view create_index create_function "
+                "create_trigger create_type create_procedure create_schema create_sequence"
+            },
+        ),
+        containers=_types("statement transaction block"),
+        comments=_types("comment marginalia"),
+        bodies=_types("function_body column_definitions create_query"),
+    ),
+    "r": Grammar("r", _definitions({"@r": "binary_operator", "@r_call": "call"})),
+    "perl": Grammar(
+        "perl",
+        _definitions(
+            {"@perl_constant": "use_statement"},
+            function="subroutine_declaration_statement method_declaration_statement",
+            package="package_statement class_statement",
+        ),
+        containers=_types("block"),
+        comments=_types("comment pod"),
+    ),
+    "matlab": Grammar(
+        "matlab",
+        _definitions(function="function_definition", class_="class_definition"),
+        containers=_types("methods properties"),
+        bodies=_types("block"),
+    ),
+    "html": Grammar("html", _definitions({"@element": "element"})),
+    "css": Grammar(
+        "css",
+        _definitions({"@rule": "rule_set", "@keyframes": "keyframes_statement"}),
+        containers=_types("media_statement supports_statement block"),
+        bodies=_types("block keyframe_block_list"),
+    ),
+}

@@ -1,0 +1,494 @@
+"""What a defining syntax node defines: its kind and names.
+
+A rule is one function for the nodes that `grammars` marks with "@": it gives the kind and the names, none if
+the node turns out to define nothing worth finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tree_sitter import Node
+
+Naming = tuple[str, list[str]]
+"""Kind and names; the first name, dotted if it says its own scope, stands for the definition."""
+
+_NOTHING: Naming = ("", [])
+_NAME_LIMIT = 120
+
+_BRACKETED = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\([^()]*\)")
+_SEPARATOR = re.compile(r"::|->|:|\\|#")
+
+
+def text_of(node: Node | None) -> str:
+    """The source text of a node."""
+    return node.text.decode("utf-8", "replace") if node is not None and node.text is not None else ""
+
+
+def dotted(name: str) -> str:
+    """A qualified name written with dots and without type arguments: "a::Foo<T>::bar" is "a.Foo.bar"."""
+    if "\n" in name or len(name) > _NAME_LIMIT:
+        name = " ".join(name[:_NAME_LIMIT].split())
+    if "operator" in name:
+        return _SEPARATOR.sub(".", name) if "::" in name else name
+    while (shorter := _BRACKETED.sub("", name)) != name:
+        name = shorter
+    return _SEPARATOR.sub(".", name).strip(". ")
+
+
+def name_of(node: Node, kind: str) -> Naming:
+    """Kind and names of a node whose type says its kind, or whose rule ("@...") does."""
+    if kind[0] == "@":
+        return _RULES[kind](node)
+    return kind, _named(node)
+
+
+def _named(node: Node) -> list[str]:
+    found = node.child_by_field_name("name")
+    if found is None:
+        for child in node.named_children:
+            if child.type in _NAME_TYPES:
+                found = child
+                break
+            if child.type == "infix":
+                found = next((c for c in child.children if c.type in ("operator", "infix_id")), None)
+                break
+    name = dotted(text_of(found))
+    return [name] if name else []
+
+
+_NAME_TYPES = frozenset(
+    "identifier simple_identifier type_identifier field_identifier constant name word bareword package "
+    "variable object_reference variable_name".split()
+)
+
+
+def _declared(node: Node) -> Node | None:
+    """The name at the heart of a C declarator: `*(f)(int)` declares f."""
+    found = node.child_by_field_name("declarator")
+    while found is not None:
+        inner = found.child_by_field_name("declarator")
+        if inner is None:
+            if found.type not in (
+                "parenthesized_declarator",
+                "reference_declarator",
+                "attributed_declarator",
+            ):
+                return found
+            inner = next((c for c in found.named_children if not c.type.endswith("comment")), None)
+        found = inner
+    return None
+
+
+def _declarator(node: Node) -> Naming:
+    name = dotted(text_of(_declared(node)))
+    if not name or name in ("if", "while", "for", "switch"):
+        return _NOTHING
+    # Out-of-class: Foo::bar is a method of Foo.
+    return ("method" if "." in name else "function"), [name]
+
+
+def _declaration(node: Node) -> Naming:
+    declarator = node.child_by_field_name("declarator")
+    if declarator is None or declarator.type != "init_declarator":
+        return _NOTHING
+    value = declarator.child_by_field_name("value")
+    kind = "function" if value is not None and value.type == "lambda_expression" else "constant"
+    return kind, [dotted(text_of(_declared(node)))]
+
+
+def _typedef(node: Node) -> Naming:
+    names = [dotted(text_of(_declared(node)))]
+    inner = node.child_by_field_name("type")
+    kind = "type"
+    if inner is not None and inner.child_by_field_name("body") is not None:
+        kind = inner.type.removesuffix("_specifier")
+        names += _named(inner)
+    return kind, [n for n in dict.fromkeys(names) if n]
+
+
+def _macro(node: Node) -> Naming:
+    if node.type == "preproc_def" and node.child_by_field_name("value") is None:
+        return _NOTHING  # an include guard or a flag
+    return "macro", _named(node)
+
+
+def _record(node: Node) -> Naming:
+    if node.child_by_field_name("body") is None:
+        return _NOTHING  # a mention, not a definition
+    return node.type.removesuffix("_specifier"), _named(node)
+
+
+_FUNCTIONS = frozenset(
+    "arrow_function function_expression function generator_function function_definition lambda "
+    "anonymous_function".split()
+)
+
+
+def _value_kind(value: Node | None) -> str:
+    if value is None:
+        return "constant"
+    if value.type in _FUNCTIONS:
+        return "function"
+    if value.type == "class":
+        return "class"
+    if value.type == "call_expression":  # React.memo(() => ...), wrap(function () {})
+        arguments = value.child_by_field_name("arguments")
+        if arguments is not None and any(a.type in _FUNCTIONS for a in arguments.named_children[:2]):
+            return "function"
+    return "constant"
+
+
+def _variable(node: Node) -> Naming:
+    kind, names = "constant", list[str]()
+    for declarator in node.named_children:
+        name = declarator.child_by_field_name("name")
+        if name is None or name.type != "identifier":
+            continue
+        value = declarator.child_by_field_name("value")
+        if value is not None and value.type == "call_expression":
+            function = text_of(value.child_by_field_name("function"))
+            if function == "require":
+                continue
+        if not names:
+            kind = _value_kind(value)
+        names.append(text_of(name))
+    return (kind, names) if names else _NOTHING
+
+
+_EXPORTS = re.compile(r"^(?:module\.exports|exports|this|self|window|globalThis|root)\.|\.prototype\b")
+
+
+def _assignment(node: Node) -> Naming:
+    assignment = node.named_children[0] if node.named_child_count else None
+    if assignment is None or not assignment.type.startswith("assignment"):
+        return _NOTHING
+    left = assignment.child_by_field_name("left")
+    if left is None:
+        return _NOTHING
+    if assignment.type == "assignment":  # Python
+        parent = node.parent
+        at_module_level = parent is not None and parent.type == "module"
+        return ("constant", [text_of(left)]) if left.type == "identifier" and at_module_level else _NOTHING
+    right = assignment.child_by_field_name("right")
+    kind = _value_kind(right)
+    if kind == "constant":
+        return _NOTHING
+    name = text_of(left)
+    if name == "module.exports":
+        return kind, _named(right) if right is not None else []
+    return kind, [dotted(_EXPORTS.sub("", name))]
+
+
+def _field(node: Node) -> Naming:
+    kind = _value_kind(node.child_by_field_name("value"))
+    name = node.child_by_field_name("property") or node.child_by_field_name("name")
+    return ("function", [text_of(name)]) if kind == "function" else _NOTHING
+
+
+def _pair(node: Node) -> Naming:
+    value = node.child_by_field_name("value")
+    if value is None or value.type not in _FUNCTIONS:
+        return _NOTHING
+    return "function", [dotted(text_of(node.child_by_field_name("key")).strip("'\"`[]"))]
+
+
+def _export(node: Node) -> Naming:
+    """`export default function () {}` and its like, which have no name of their own."""
+    value = node.child_by_field_name("value")
+    kind = _value_kind(value)
+    if value is None or kind == "constant":
+        return _NOTHING
+    return kind, _named(value) if value.child_by_field_name("name") else ["default"]
+
+
+def _operator(node: Node) -> Naming:
+    if node.type == "indexer_declaration":
+        return "property", ["this[]"]
+    operator = node.child_by_field_name("operator") or node.child_by_field_name("type")
+    return "function", [f"operator {text_of(operator)}"]
+
+
+def _go_method(node: Node) -> Naming:
+    receiver = dotted(text_of(node.child_by_field_name("receiver")).strip("()"))
+    owner = receiver.split()[-1].lstrip("*") if receiver else ""
+    name = text_of(node.child_by_field_name("name"))
+    return "method", [f"{owner}.{name}" if owner else name]
+
+
+def _go_specs(node: Node) -> list[Node]:
+    specs: list[Node] = []
+    for child in node.named_children:
+        if child.type == "var_spec_list":
+            specs += child.named_children
+        else:
+            specs.append(child)
+    return [s for s in specs if s.child_by_field_name("name") is not None]
+
+
+def _go_values(node: Node) -> Naming:
+    names = [text_of(s.child_by_field_name("name")) for s in _go_specs(node)]
+    names = [n for n in names if n != "_"]
+    return ("constant", names) if names else _NOTHING
+
+
+def _go_types(node: Node) -> Naming:
+    specs = _go_specs(node)
+    if not specs:
+        return _NOTHING
+    shape = specs[0].child_by_field_name("type")
+    kind = {"struct_type": "struct", "interface_type": "interface"}.get(shape.type if shape else "", "type")
+    return kind, [text_of(s.child_by_field_name("name")) for s in specs]
+
+
+def _impl(node: Node) -> Naming:
+    return "impl", [dotted(text_of(node.child_by_field_name("type"))).split(".")[-1]]
+
+
+def _constant(node: Node) -> Naming:
+    left = node.child_by_field_name("left")
+    return ("constant", [text_of(left)]) if left is not None and left.type == "constant" else _NOTHING
+
+
+def _call(node: Node) -> Naming:
+    """Ruby's `private def hidden`: a definition in the argument of a call."""
+    arguments = node.child_by_field_name("arguments")
+    inner = arguments.named_children[0] if arguments is not None and arguments.named_child_count else None
+    if inner is None or inner.type not in ("method", "singleton_method"):
+        return _NOTHING
+    return "function", _named(inner)
+
+
+def _const(node: Node) -> Naming:
+    elements = [c for c in node.named_children if c.type == "const_element"]
+    return "constant", [text_of(e.named_children[0]) for e in elements if e.named_child_count]
+
+
+def _kotlin_class(node: Node) -> Naming:
+    keywords = {c.type for c in node.children if not c.is_named}
+    kind = "interface" if "interface" in keywords else "enum" if "enum" in keywords else "class"
+    return kind, _named(node)
+
+
+def _kotlin_property(node: Node) -> Naming:
+    variable = next((c for c in node.named_children if c.type == "variable_declaration"), None)
+    if variable is None or not variable.named_child_count:
+        return _NOTHING
+    computed = any(c.type in ("getter", "setter") for c in node.named_children)
+    top = node.parent is not None and node.parent.type == "source_file"
+    if not (computed or top):
+        return _NOTHING
+    return ("property" if computed else "constant"), [text_of(variable.named_children[0])]
+
+
+def _swift_class(node: Node) -> Naming:
+    keyword = text_of(node.child_by_field_name("declaration_kind"))
+    kind = {"struct": "struct", "enum": "enum", "extension": "impl"}.get(keyword, "class")
+    return kind, _named(node)
+
+
+def _swift_property(node: Node) -> Naming:
+    computed = node.child_by_field_name("computed_value") is not None
+    top = node.parent is not None and node.parent.type == "source_file"
+    if not (computed or top):
+        return _NOTHING
+    return ("property" if computed else "constant"), _named(node)
+
+
+def _keyword(node: Node) -> Naming:
+    return "function", [node.type.removesuffix("_declaration")]
+
+
+def _scala_value(node: Node) -> Naming:
+    pattern = node.child_by_field_name("pattern")
+    return (
+        ("constant", [text_of(pattern)]) if pattern is not None and pattern.type == "identifier" else _NOTHING
+    )
+
+
+def _haskell_instance(node: Node) -> Naming:
+    patterns = text_of(node.child_by_field_name("patterns"))
+    return "impl", [" ".join(f"{text_of(node.child_by_field_name('name'))} {patterns}".split())[:_NAME_LIMIT]]
+
+
+def _lua_assignment(node: Node) -> Naming:
+    inner = node
+    if node.type == "variable_declaration":
+        inner = next((c for c in node.named_children if c.type == "assignment_statement"), node)
+    names = next((c for c in inner.named_children if c.type == "variable_list"), None)
+    values = next((c for c in inner.named_children if c.type == "expression_list"), None)
+    if names is None or values is None or not values.named_child_count:
+        return _NOTHING
+    value = values.named_children[0]
+    if value.type == "function_call" and text_of(value.child_by_field_name("name")) == "require":
+        return _NOTHING
+    return _value_kind(value), [dotted(text_of(n)) for n in names.named_children]
+
+
+def _lua_field(node: Node) -> Naming:
+    value = node.child_by_field_name("value")
+    name = node.child_by_field_name("name")
+    if value is None or name is None or value.type != "function_definition":
+        return _NOTHING
+    return "function", [text_of(name)]
+
+
+_ELIXIR = {
+    "def": "function",
+    "defp": "function",
+    "defmacro": "macro",
+    "defmacrop": "macro",
+    "defguard": "macro",
+    "defguardp": "macro",
+    "defdelegate": "function",
+    "defmodule": "module",
+    "defprotocol": "interface",
+    "defimpl": "impl",
+}
+
+
+def _elixir(node: Node) -> Naming:
+    target = node.child_by_field_name("target")
+    kind = _ELIXIR.get(text_of(target)) if target is not None and target.type == "identifier" else None
+    arguments = next((c for c in node.named_children if c.type == "arguments"), None)
+    if kind is None or arguments is None or not arguments.named_child_count:
+        return _NOTHING
+    head = arguments.named_children[0]
+    if kind in ("module", "interface", "impl"):
+        return kind, [text_of(head)]
+    while head.type == "binary_operator" and (left := head.child_by_field_name("left")) is not None:
+        head = left  # `name(arguments) when guard`
+    if head.type == "call":
+        head = head.child_by_field_name("target") or head
+    return kind, [dotted(text_of(head))]
+
+
+_ZIG_CONTAINER = re.compile(rb"=\s*(?:extern\s+|packed\s+)?(struct|enum|union|opaque|error)\b")
+_ZIG_GENERIC = re.compile(rb"\)\s*type\s*\{")
+
+
+def _zig(node: Node) -> Naming:
+    inner = next((c for c in node.named_children if c.type in ("VarDecl", "FnProto")), None)
+    if inner is None or node.text is None:
+        return _NOTHING
+    if inner.type == "FnProto":
+        name = text_of(inner.child_by_field_name("function"))
+        generic = _ZIG_GENERIC.search(node.text[: inner.end_byte - node.start_byte + 16])
+        return ("struct" if generic else "function"), [name] if name else []
+    name = text_of(inner.child_by_field_name("variable_type_function"))
+    if match := _ZIG_CONTAINER.search(node.text[:200]):
+        kind = match[1].decode()
+        return {"opaque": "struct", "error": "enum"}.get(kind, kind), [name]
+    return _NOTHING if b"@import" in node.text[:200] else ("constant", [name])
+
+
+def _declare(node: Node) -> Naming:
+    names = [n for c in node.named_children if c.type == "variable_assignment" for n in _named(c)]
+    return ("constant", names) if names else _NOTHING
+
+
+def _sql(node: Node) -> Naming:
+    kind = node.type.removeprefix("create_").removeprefix("materialized_")
+    kind = "function" if kind == "procedure" else kind
+    named = node.child_by_field_name("column") if kind == "index" else None
+    if named is None:
+        named = next((c for c in node.named_children if c.type in ("object_reference", "identifier")), None)
+    name = text_of(named).replace('"', "").replace("`", "")
+    return (kind, [dotted(name)]) if name else _NOTHING
+
+
+def _r(node: Node) -> Naming:
+    operator = text_of(node.child_by_field_name("operator"))
+    left, right = node.child_by_field_name("lhs"), node.child_by_field_name("rhs")
+    if left is None or right is None or operator not in ("<-", "=", "<<-", ":="):
+        return _NOTHING
+    if left.type not in ("identifier", "string"):
+        return _NOTHING
+    kind = _value_kind(right)
+    if right.type == "call" and text_of(right.child_by_field_name("function")) in _R_CLASSES:
+        kind = "class"
+    return kind, [text_of(left).strip("'\"`")]
+
+
+_R_CLASSES = frozenset({"R6Class", "R6::R6Class", "setRefClass", "setClass", "new_class"})
+_R_CALLS = {"setClass": "class", "setRefClass": "class", "setGeneric": "function", "setMethod": "function"}
+
+
+def _r_call(node: Node) -> Naming:
+    kind = _R_CALLS.get(text_of(node.child_by_field_name("function")))
+    arguments = node.child_by_field_name("arguments")
+    if kind is None or arguments is None or not arguments.named_child_count:
+        return _NOTHING
+    name = text_of(arguments.named_children[0]).strip("'\"")
+    return kind, [name]
+
+
+_PERL_CONSTANT = re.compile(r"use\s+constant\s+(\w+)")
+
+
+def _perl_constant(node: Node) -> Naming:
+    match = _PERL_CONSTANT.match(text_of(node))
+    return ("constant", [match[1]]) if match else _NOTHING
+
+
+_HTML_ID = re.compile(r"""\sid\s*=\s*["']?([\w-]+)""")
+
+
+def _element(node: Node) -> Naming:
+    match = _HTML_ID.search(text_of(node.named_children[0])) if node.named_child_count else None
+    return ("element", [match[1]]) if match else _NOTHING
+
+
+_CSS_NAME = re.compile(r"[.#]([\w-]+)")
+
+
+def _rule(node: Node) -> Naming:
+    selectors = text_of(node.named_children[0]) if node.named_child_count else ""
+    name = " ".join(selectors.split())[:_NAME_LIMIT]
+    return "rule", [name, *dict.fromkeys(_CSS_NAME.findall(name))] if name else []
+
+
+def _keyframes(node: Node) -> Naming:
+    return "rule", [text_of(c) for c in node.named_children if c.type == "keyframes_name"]
+
+
+_RULES: dict[str, Callable[[Node], Naming]] = {
+    "@assignment": _assignment,
+    "@call": _call,
+    "@const": _const,
+    "@constant": _constant,
+    "@declaration": _declaration,
+    "@declarator": _declarator,
+    "@declare": _declare,
+    "@element": _element,
+    "@elixir": _elixir,
+    "@export": _export,
+    "@field": _field,
+    "@go_method": _go_method,
+    "@go_types": _go_types,
+    "@go_values": _go_values,
+    "@haskell_instance": _haskell_instance,
+    "@impl": _impl,
+    "@keyframes": _keyframes,
+    "@keyword": _keyword,
+    "@kotlin_class": _kotlin_class,
+    "@kotlin_property": _kotlin_property,
+    "@lua_assignment": _lua_assignment,
+    "@lua_field": _lua_field,
+    "@macro": _macro,
+    "@operator": _operator,
+    "@pair": _pair,
+    "@perl_constant": _perl_constant,
+    "@r": _r,
+    "@r_call": _r_call,
+    "@record": _record,
+    "@rule": _rule,
+    "@scala_value": _scala_value,
+    "@sql": _sql,
+    "@swift_class": _swift_class,
+    "@swift_property": _swift_property,
+    "@typedef": _typedef,
+    "@variable": _variable,
+    "@zig": _zig,
+}
