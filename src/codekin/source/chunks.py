@@ -1,4 +1,4 @@
-"""Cutting a text into chunks: whole lines, in order, each no longer than what a reader or a model takes in."""
+"""Cutting a text into chunks: whole lines, in order, none longer than a reader or a model takes in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from codekin.source.grammars import SCOPES
-from codekin.source.syntax import LINE_LIMIT, Piece, flatten, grammar_of, outline, parse
+from codekin.source.syntax import LINE_LIMIT, Piece, flatten, grammar_of, outline
 
 # All in characters.
 TARGET_SIZE = 1500
@@ -74,10 +74,12 @@ def chunk(text: str, language: str) -> list[Chunk]:
     if language in ("markdown", "rst", "text"):
         return _prose(lines, language)
     grammar = grammar_of(text, language)
-    if grammar is not None and max(map(len, lines.lines)) <= LINE_LIMIT:
-        tree = parse(text.encode("utf-8", "replace"), grammar)
-        if tree is not None:
-            return _code(lines, outline(tree, grammar, TARGET_SIZE, MAX_SIZE))
+    if (
+        grammar is not None
+        and max(map(len, lines.lines)) <= LINE_LIMIT
+        and (pieces := outline(text.encode("utf-8", "replace"), grammar, TARGET_SIZE, MAX_SIZE))
+    ):
+        return _code(lines, pieces)
     whole = [_Segment(0, len(lines.lines))]
     return [c for s in _fit(lines, whole) if (c := _chunk(lines, s, "", "lines", ()))]
 
@@ -108,8 +110,7 @@ def _code(lines: _Lines, pieces: list[Piece]) -> list[Chunk]:
             )
         )
         symbol, kind = (named.symbol, named.kind) if named else ("", "module")
-        if kind == "impl":
-            kind = "class"
+        kind = {"impl": "class", "package": "module"}.get(kind, kind)
         if made := _chunk(lines, segment, symbol, kind, defines):
             chunks.append(made)
     return chunks

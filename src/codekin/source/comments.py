@@ -17,7 +17,7 @@ _RULER = re.compile(r"^[ \t]*[-=*#/~_+<>]{4,}[ \t]*$", re.M)
 _STRING = re.compile(r"""^(?:~[a-zA-Z])?[a-zA-Z]*('{3}|"{3}|'|")(.*)\1$""", re.S)
 
 
-def clean_comment(comments: list[str], language: str) -> str:
+def clean_comment(comments: list[str]) -> str:
     """Neighbouring comments as one text without comment marks."""
     return _tidy("\n".join(_clean_one(c) for c in comments))
 
@@ -30,7 +30,7 @@ def _clean_one(comment: str) -> str:
     if stripped.startswith(("/*", "(*", "{-", "<!--", "--[", "%{")):
         inside = _BLOCK.sub("", _BLOCK.sub("", comment))
         lines = inside.split("\n")
-        if len(lines) > 1 and all(l.lstrip().startswith("*") for l in lines[1:] if l.strip()):
+        if len(lines) > 1 and all(x.lstrip().startswith("*") for x in lines[1:] if x.strip()):
             return lines[0].strip() + "\n" + _STAR.sub("", "\n".join(lines[1:]))
         return lines[0].strip() + "\n" + textwrap.dedent("\n".join(lines[1:]))
     return _LINE.sub("", comment)

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from codekin.errors import InputError
 from codekin.source.ignores import IgnoreFile, Rules, inherited_rules
-from codekin.source.languages import language_of, needs_head
+from codekin.source.languages import language_of, needs_head, words
 
 DEFAULT_MAX_BYTES = 1_000_000
 
 # Dependencies, build products and tool state under their customary names. `build`, `target`, `bin`, `lib`
 # and their like are also names people give to source folders: only the marker beside them tells.
-_SKIPPED_FOLDERS = frozenset(
+_SKIPPED_FOLDERS = words(
     "node_modules bower_components jspm_packages vendor third_party thirdparty Pods Carthage __pycache__ "
     "__pypackages__ venv site-packages dist _build DerivedData elm-stuff htmlcov nbproject "
-    "dist-newstyle zig-out zig-cache".split()
+    "dist-newstyle zig-out zig-cache"
 )
 _BUILD_FOLDERS = {
-    "build": frozenset(
-        "build.gradle build.gradle.kts CMakeLists.txt setup.py pyproject.toml package.json meson.build".split()
+    "build": words(
+        "build.gradle build.gradle.kts CMakeLists.txt setup.py pyproject.toml package.json meson.build"
     ),
     "target": frozenset({"Cargo.toml", "pom.xml", "build.sbt"}),
     "out": frozenset({"build.gradle", "build.gradle.kts", "package.json", "foundry.toml"}),
@@ -38,18 +38,18 @@ _KEPT_HIDDEN_FOLDERS = frozenset({".github", ".gitlab", ".circleci", ".storybook
 # A folder with one of these inside is a virtual environment or a cache (https://bford.info/cachedir/).
 _FOLDER_MARKERS = frozenset({"pyvenv.cfg", "CACHEDIR.TAG"})
 
-_SKIPPED_NAMES = frozenset(
+_SKIPPED_NAMES = words(
     "package-lock.json npm-shrinkwrap.json pnpm-lock.yaml bun.lockb go.sum composer.lock packages.lock.json "
-    "Package.resolved gradle.lockfile flake.lock MODULE.bazel.lock deno.lock mix.lock".split()
+    "Package.resolved gradle.lockfile flake.lock MODULE.bazel.lock deno.lock mix.lock"
 )
 # Binary, generated, or data rather than source; matched against the end of the lower-case name.
-_SKIPPED_SUFFIXES = frozenset(
-    "7z a aac ai apk avi avif bin bmp bz2 class crt cur dat db deb der dll dmg doc docx dylib ear eot eps exe "
-    "flac gif gz h5 hdf5 heic icns ico iso jar jks jpeg jpg key keystore lib lz4 lzma map mat mkv mo mov mp3 "
-    "mp4 mpeg msi nib node npy npz nupkg o obj odt ogg onnx otf p12 parquet pb pdb pdf pem pfx pickle pkl png "
-    "ppt pptx psd pt pth pyc pyd pyo rar rlib rpm safetensors so sqlite sqlite3 svg svgz swf tar tflite tgz tif "
-    "tiff ttf wasm wav webm webp whl wmv woff woff2 xcuserstate xls xlsx xz zip zst "
-    "csv tsv jsonl ndjson arrow feather log lock snap sum po pot diff patch orig rej".split()
+_SKIPPED_SUFFIXES = words(
+    "7z a aac ai apk avi avif bin bmp bz2 class crt cur dat db deb der dll dmg doc docx dylib ear eot "
+    "eps exe flac gif gz h5 hdf5 heic icns ico iso jar jks jpeg jpg key keystore lib lz4 lzma map mat "
+    "mkv mo mov mp3 mp4 mpeg msi nib node npy npz nupkg o obj odt ogg onnx otf p12 parquet pb pdb pdf "
+    "pem pfx pickle pkl png ppt pptx psd pt pth pyc pyd pyo rar rlib rpm safetensors so sqlite sqlite3 "
+    "svg svgz swf tar tflite tgz tif tiff ttf wasm wav webm webp whl wmv woff woff2 xcuserstate xls "
+    "xlsx xz zip zst csv tsv jsonl ndjson arrow feather log lock snap sum po pot diff patch orig rej"
 )
 _GENERATED = re.compile(
     r"[.-]min\.(?:js|css|mjs|cjs)$|[.-]bundle\.(?:js|css)$|\.chunk\.(?:js|css)$"
@@ -160,10 +160,10 @@ def _source_file(
     try:
         if entry.is_symlink():
             target = os.path.realpath(entry.path)
-            if not os.path.exists(target):
+            if not Path(target).exists():
                 on_skip(path, "link to nothing")
                 return None
-            if target.startswith(root + "/") or not os.path.isfile(target):
+            if target.startswith(root + "/") or not Path(target).is_file():
                 return None
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):

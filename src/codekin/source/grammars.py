@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codekin.source.languages import words
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
@@ -33,10 +35,6 @@ SCOPES = CLASS_LIKE | {"module", "package", "constant"}
 """Kinds looked into for more definitions."""
 
 
-def _types(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 def _definitions(special: Mapping[str, str] | None = None, **kinds: str) -> dict[str, str]:
     found = {node: kind.rstrip("_") for kind, nodes in kinds.items() for node in nodes.split()}
     for rule, nodes in (special or {}).items():
@@ -62,11 +60,11 @@ _SCRIPT = Grammar(
         type="type_alias_declaration",
         module="internal_module module",
     ),
-    containers=_types(
+    containers=words(
         "class_body interface_body statement_block export_statement ambient_declaration if_statement object "
-        "expression_statement"
+        "expression_statement assignment_expression variable_declarator"
     ),
-    attached=_types("decorator"),
+    attached=words("decorator"),
 )
 
 GRAMMARS: dict[str, Grammar] = {
@@ -75,7 +73,7 @@ GRAMMARS: dict[str, Grammar] = {
         _definitions(
             {"@assignment": "expression_statement"}, function="function_definition", class_="class_definition"
         ),
-        containers=_types(
+        containers=words(
             "decorated_definition block if_statement elif_clause else_clause try_statement except_clause "
             "finally_clause with_statement"
         ),
@@ -92,8 +90,8 @@ GRAMMARS: dict[str, Grammar] = {
             interface="interface_declaration annotation_type_declaration",
             enum="enum_declaration",
         ),
-        containers=_types("class_body interface_body enum_body enum_body_declarations annotation_type_body"),
-        comments=_types("line_comment block_comment"),
+        containers=words("class_body interface_body enum_body enum_body_declarations annotation_type_body"),
+        comments=words("line_comment block_comment"),
     ),
     "c": Grammar(
         "c",
@@ -106,7 +104,7 @@ GRAMMARS: dict[str, Grammar] = {
                 "@record": "struct_specifier union_specifier enum_specifier",
             },
         ),
-        containers=_types(
+        containers=words(
             "preproc_ifdef preproc_if preproc_else preproc_elif linkage_specification declaration_list"
         ),
     ),
@@ -122,7 +120,7 @@ GRAMMARS: dict[str, Grammar] = {
             },
             type="alias_declaration concept_definition",
         ),
-        containers=_types(
+        containers=words(
             "preproc_ifdef preproc_if preproc_else preproc_elif linkage_specification declaration_list "
             "namespace_definition template_declaration field_declaration_list field_declaration "
             "export_declaration"
@@ -141,7 +139,7 @@ GRAMMARS: dict[str, Grammar] = {
             enum="enum_declaration",
             type="delegate_declaration",
         ),
-        containers=_types(
+        containers=words(
             "namespace_declaration declaration_list preproc_if preproc_else preproc_elif global_statement"
         ),
     ),
@@ -170,9 +168,9 @@ GRAMMARS: dict[str, Grammar] = {
             type="type_item associated_type",
             constant="const_item static_item",
         ),
-        containers=_types("declaration_list foreign_mod_item"),
-        comments=_types("line_comment block_comment"),
-        attached=_types("attribute_item"),
+        containers=words("declaration_list foreign_mod_item"),
+        comments=words("line_comment block_comment"),
+        attached=words("attribute_item"),
     ),
     "ruby": Grammar(
         "ruby",
@@ -182,7 +180,7 @@ GRAMMARS: dict[str, Grammar] = {
             class_="class",
             module="module",
         ),
-        containers=_types("body_statement singleton_class begin if unless then else"),
+        containers=words("body_statement singleton_class begin if unless then else"),
     ),
     "php": Grammar(
         "php",
@@ -194,7 +192,7 @@ GRAMMARS: dict[str, Grammar] = {
             trait="trait_declaration",
             enum="enum_declaration",
         ),
-        containers=_types(
+        containers=words(
             "declaration_list enum_declaration_list namespace_definition compound_statement if_statement"
         ),
     ),
@@ -206,9 +204,9 @@ GRAMMARS: dict[str, Grammar] = {
             object="object_declaration",
             type="type_alias",
         ),
-        containers=_types("class_body enum_class_body companion_object"),
-        comments=_types("line_comment multiline_comment"),
-        bodies=_types("function_body class_body enum_class_body"),
+        containers=words("class_body enum_class_body companion_object"),
+        comments=words("line_comment multiline_comment"),
+        bodies=words("function_body class_body enum_class_body"),
     ),
     "swift": Grammar(
         "swift",
@@ -222,9 +220,9 @@ GRAMMARS: dict[str, Grammar] = {
             interface="protocol_declaration",
             type="typealias_declaration",
         ),
-        containers=_types("class_body enum_class_body protocol_body"),
-        comments=_types("comment multiline_comment"),
-        bodies=_types("computed_property"),
+        containers=words("class_body enum_class_body protocol_body"),
+        comments=words("comment multiline_comment"),
+        bodies=words("computed_property"),
     ),
     "scala": Grammar(
         "scala",
@@ -238,8 +236,8 @@ GRAMMARS: dict[str, Grammar] = {
             type="type_definition",
             constant="given_definition",
         ),
-        containers=_types("template_body enum_body package_clause extension_definition"),
-        comments=_types("comment block_comment"),
+        containers=words("template_body enum_body package_clause extension_definition"),
+        comments=words("comment block_comment"),
     ),
     "haskell": Grammar(
         "haskell",
@@ -250,45 +248,44 @@ GRAMMARS: dict[str, Grammar] = {
             type="type_synomym type_family data_family",
             interface="class",
         ),
-        containers=_types("declarations imports class_declarations instance_declarations"),
-        comments=_types("comment haddock"),
-        attached=_types("pragma"),
-        bodies=_types("match data_constructors"),
+        containers=words("declarations imports class_declarations instance_declarations"),
+        comments=words("comment haddock"),
+        attached=words("pragma"),
+        bodies=words("match data_constructors"),
         clauses=True,
     ),
     "lua": Grammar(
         "lua",
         _definitions(
-            {"@lua_assignment": "variable_declaration assignment_statement", "@lua_field": "field"},
+            {"@lua_assignment": "assignment_statement", "@lua_field": "field"},
             function="function_declaration",
         ),
-        containers=_types("table_constructor assignment_statement expression_list"),
+        containers=words("variable_declaration table_constructor assignment_statement expression_list"),
     ),
     "elixir": Grammar(
         "elixir",
         _definitions({"@elixir": "call"}),
-        containers=_types("do_block"),
-        attached=_types("unary_operator"),
-        bodies=_types("do_block"),
+        containers=words("do_block"),
+        attached=words("unary_operator"),
+        bodies=words("do_block"),
         clauses=True,
     ),
     "zig": Grammar(
         "zig",
         _definitions({"@zig": "Decl"}),
-        containers=_types(
+        containers=words(
             "VarDecl ErrorUnionExpr SuffixExpr ContainerDecl Block Statement AssignExpr BlockExprStatement"
         ),
-        comments=_types("line_comment doc_comment container_doc_comment"),
-        bodies=_types("Block"),
+        comments=words("line_comment doc_comment container_doc_comment"),
+        bodies=words("Block"),
     ),
     "bash": Grammar(
         "bash",
         _definitions(
-            {"@declare": "declaration_command"},
             function="function_definition",
             constant="variable_assignment",
         ),
-        containers=_types("if_statement else_clause elif_clause compound_statement"),
+        containers=words("declaration_command if_statement else_clause elif_clause compound_statement"),
     ),
     "sql": Grammar(
         "sql",
@@ -298,11 +295,15 @@ GRAMMARS: dict[str, Grammar] = {
                 "create_trigger create_type create_procedure create_schema create_sequence"
             },
         ),
-        containers=_types("statement transaction block"),
-        comments=_types("comment marginalia"),
-        bodies=_types("function_body column_definitions create_query"),
+        containers=words("statement transaction block"),
+        comments=words("comment marginalia"),
+        bodies=words("function_body column_definitions create_query"),
     ),
-    "r": Grammar("r", _definitions({"@r": "binary_operator", "@r_call": "call"})),
+    "r": Grammar(
+        "r",
+        _definitions({"@r": "binary_operator", "@r_call": "call", "@r_argument": "argument"}),
+        containers=words("call arguments argument braced_expression"),
+    ),
     "perl": Grammar(
         "perl",
         _definitions(
@@ -310,20 +311,20 @@ GRAMMARS: dict[str, Grammar] = {
             function="subroutine_declaration_statement method_declaration_statement",
             package="package_statement class_statement",
         ),
-        containers=_types("block"),
-        comments=_types("comment pod"),
+        containers=words("block"),
+        comments=words("comment pod"),
     ),
     "matlab": Grammar(
         "matlab",
         _definitions(function="function_definition", class_="class_definition"),
-        containers=_types("methods properties"),
-        bodies=_types("block"),
+        containers=words("methods properties"),
+        bodies=words("block"),
     ),
     "html": Grammar("html", _definitions({"@element": "element"})),
     "css": Grammar(
         "css",
         _definitions({"@rule": "rule_set", "@keyframes": "keyframes_statement"}),
-        containers=_types("media_statement supports_statement block"),
-        bodies=_types("block keyframe_block_list"),
+        containers=words("media_statement supports_statement block"),
+        bodies=words("block keyframe_block_list"),
     ),
 }

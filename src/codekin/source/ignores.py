@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 _PLAIN = re.compile(r"[^*?\[\\]+")
 
@@ -114,7 +115,7 @@ def inherited_rules(root: str) -> Rules:
     """What the git work tree around the folder `root` says: .git/info/exclude and the ignore files above."""
     top = root
     while not os.path.lexists(f"{top}/.git"):
-        parent = os.path.dirname(top)
+        parent = top.rpartition("/")[0] or "/"
         if parent == top:
             return Rules()
         top = parent
@@ -134,9 +135,9 @@ def _git_folder(top: str) -> str:
     """The folder with info/exclude: for a linked work tree or submodule, .git is a file that points to it."""
     folder = f"{top}/.git"
     if (pointer := _read(folder)) and pointer.startswith("gitdir:"):
-        folder = os.path.join(top, pointer[len("gitdir:") :].strip())
+        folder = str(Path(top, pointer[len("gitdir:") :].strip()))
         if common := _read(f"{folder}/commondir"):
-            folder = os.path.join(folder, common.strip())
+            folder = str(Path(folder, common.strip()))
     return folder
 
 

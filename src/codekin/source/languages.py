@@ -1,8 +1,14 @@
-"""Which language a file is written in, told from its name and, where the name does not tell, its first bytes."""
+"""Which language a file is written in: from its name and, where that does not tell, its first bytes."""
 
 from __future__ import annotations
 
 import re
+
+
+def words(text: str) -> frozenset[str]:
+    """The blank-separated words of `text`: how the tables of this package write sets of names."""
+    return frozenset(text.split())
+
 
 _EXTENSIONS = {
     "python": "py pyi pyw pyx pxd bzl star gyp wsgi",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from tree_sitter import Node
 
+from codekin.source.languages import words
+
 Naming = tuple[str, list[str]]
 """Kind and names; the first name, dotted if it says its own scope, stands for the definition."""
 
@@ -54,13 +56,13 @@ def _named(node: Node) -> list[str]:
             if child.type == "infix":
                 found = next((c for c in child.children if c.type in ("operator", "infix_id")), None)
                 break
-    name = dotted(text_of(found))
+    name = dotted(text_of(found).strip("'\""))
     return [name] if name else []
 
 
-_NAME_TYPES = frozenset(
+_NAME_TYPES = words(
     "identifier simple_identifier type_identifier field_identifier constant name word bareword package "
-    "variable object_reference variable_name".split()
+    "variable object_reference variable_name"
 )
 
 
@@ -120,9 +122,9 @@ def _record(node: Node) -> Naming:
     return node.type.removesuffix("_specifier"), _named(node)
 
 
-_FUNCTIONS = frozenset(
+_FUNCTIONS = words(
     "arrow_function function_expression function generator_function function_definition lambda "
-    "anonymous_function".split()
+    "anonymous_function"
 )
 
 
@@ -313,11 +315,8 @@ def _haskell_instance(node: Node) -> Naming:
 
 
 def _lua_assignment(node: Node) -> Naming:
-    inner = node
-    if node.type == "variable_declaration":
-        inner = next((c for c in node.named_children if c.type == "assignment_statement"), node)
-    names = next((c for c in inner.named_children if c.type == "variable_list"), None)
-    values = next((c for c in inner.named_children if c.type == "expression_list"), None)
+    names = next((c for c in node.named_children if c.type == "variable_list"), None)
+    values = next((c for c in node.named_children if c.type == "expression_list"), None)
     if names is None or values is None or not values.named_child_count:
         return _NOTHING
     value = values.named_children[0]
@@ -383,11 +382,6 @@ def _zig(node: Node) -> Naming:
     return _NOTHING if b"@import" in node.text[:200] else ("constant", [name])
 
 
-def _declare(node: Node) -> Naming:
-    names = [n for c in node.named_children if c.type == "variable_assignment" for n in _named(c)]
-    return ("constant", names) if names else _NOTHING
-
-
 def _sql(node: Node) -> Naming:
     kind = node.type.removeprefix("create_").removeprefix("materialized_")
     kind = "function" if kind == "procedure" else kind
@@ -422,6 +416,16 @@ def _r_call(node: Node) -> Naming:
         return _NOTHING
     name = text_of(arguments.named_children[0]).strip("'\"")
     return kind, [name]
+
+
+def _r_argument(node: Node) -> Naming:
+    """A method in `R6Class(public = list(send = function() ...))`."""
+    value, name = node.child_by_field_name("value"), node.child_by_field_name("name")
+    if value is None or name is None or value.type != "function_definition":
+        return _NOTHING
+    call = node.parent.parent if node.parent is not None else None
+    held = call is not None and text_of(call.child_by_field_name("function")) == "list"
+    return ("function", [text_of(name).strip("`'\"")]) if held else _NOTHING
 
 
 _PERL_CONSTANT = re.compile(r"use\s+constant\s+(\w+)")
@@ -460,7 +464,6 @@ _RULES: dict[str, Callable[[Node], Naming]] = {
     "@constant": _constant,
     "@declaration": _declaration,
     "@declarator": _declarator,
-    "@declare": _declare,
     "@element": _element,
     "@elixir": _elixir,
     "@export": _export,
@@ -481,6 +484,7 @@ _RULES: dict[str, Callable[[Node], Naming]] = {
     "@pair": _pair,
     "@perl_constant": _perl_constant,
     "@r": _r,
+    "@r_argument": _r_argument,
     "@r_call": _r_call,
     "@record": _record,
     "@rule": _rule,
