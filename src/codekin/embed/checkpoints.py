@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codekin.errors import ModelError
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),

@@ -1,0 +1,190 @@
+"""train(): a recipe, pairs and a teacher in, a static model's folder out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codekin.data.pairs import Pair, read_pairs
+from codekin.errors import InputError
+from codekin.train.recipe import load_recipe
+from codekin.train.static import Bags, StaticStudent, write_model
+from codekin.train.teacher import Teacher, VectorCache
+from codekin.train.trainer import TeacherPairs, contrast, distil, ndcg_at_10
+from codekin.train.vocabulary import UNKNOWN, build_tokenizer
+
+# Enough held-out pairs to tell half a point of nDCG, few enough to rank in a second.
+_MAX_HELD_OUT = 4000
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run did; `pairs` trained on by language, held-out nDCG@10 at its start and after each stage."""
+
+    pairs: dict[str, int]
+    held_out: int
+    vocabulary: int
+    start_ndcg: float
+    distilled_ndcg: float
+    epoch_ndcg: tuple[float, ...]
+    seconds: float
+
+    @property
+    def best_ndcg(self) -> float:
+        """The figure of the model that was written."""
+        return max(self.distilled_ndcg, *self.epoch_ndcg)
+
+
+def train(
+    recipe: str | Path,
+    *,
+    pairs: Path,
+    teacher: Path,
+    work: Path,
+    output: Path,
+    log: Callable[[str], None] = print,
+) -> TrainReport:
+    """Train the static model of `recipe` (a TOML file, or a bundled recipe's name) and write it to `output`.
+
+    `pairs` is a file as `codekin.data` writes it, `teacher` a folder that `Teacher` reads; `work` keeps the
+    teacher's vectors for the next run. The same files, recipe and machine give the same model. Raises InputError
+    for a recipe or pairs that cannot be used, ModelError for a teacher that cannot.
+    """
+    began = time.monotonic()
+    choices = load_recipe(recipe)
+    sizes, limit = choices.model.sizes, choices.data.max_tokens
+    torch.manual_seed(choices.seed)
+    rng = np.random.default_rng(choices.seed)
+
+    training, held_out = split(distinct(pairs), choices.data.held_out)
+    log(f"{len(training)} pairs to train on, {len(held_out)} held out")
+    guide = Teacher(teacher, max_tokens=choices.teacher.max_tokens)
+    tokenizer = build_tokenizer(
+        guide.vocabulary,
+        (text for pair in training for text in (pair.query, pair.document)),
+        size=choices.vocabulary.size,
+        min_texts=choices.vocabulary.min_texts,
+    )
+    log(f"vocabulary: {tokenizer.get_vocab_size()} tokens")
+
+    taught = training[: choices.teacher.pairs]
+    taught_texts = list(dict.fromkeys(text for pair in taught for text in (pair.query, pair.document)))
+    ids = tokenizer.get_vocab()
+    words = [token.removeprefix("##") for token in sorted(ids, key=lambda token: ids[token])]
+    cache = VectorCache(guide, work / "teacher")
+    cache.fill(words + taught_texts, lambda done, total: log(f"teacher: {done} of {total} texts"))
+    matrix = cache.matrix()
+    project = Projection(matrix[cache.rows(taught_texts)], choices.model.dimensions)
+
+    queries = Bags.of(tokenizer, [pair.query for pair in training], limit)
+    documents = Bags.of(tokenizer, [pair.document for pair in training], limit)
+    unseen_queries = Bags.of(tokenizer, [pair.query for pair in held_out], limit)
+    unseen_documents = Bags.of(tokenizer, [pair.document for pair in held_out], limit)
+
+    def judge(student: StaticStudent) -> float:
+        return ndcg_at_10(student.embed(unseen_queries), student.embed(unseen_documents))
+
+    weights = _inverse_frequency(documents, tokenizer.get_vocab_size(), choices.model.frequency)
+    weights[tokenizer.token_to_id(UNKNOWN)] = 0.0
+    student = StaticStudent(project(matrix[cache.rows(words)]), weights)
+    start_ndcg = judge(student)
+    log(f"start: held-out nDCG@10 {start_ndcg:.4f}")
+
+    targets = project(matrix[cache.rows(taught_texts)])
+    taught_bags = Bags.of(tokenizer, taught_texts, choices.distil.max_tokens)
+    for epoch, loss in enumerate(distil(student, taught_bags, targets, sizes, choices.distil, rng), 1):
+        log(f"distil: epoch {epoch}, loss {loss:.4f}")
+    distilled_ndcg = judge(student)
+    log(f"distilled: held-out nDCG@10 {distilled_ndcg:.4f}")
+
+    teacher_pairs = TeacherPairs(
+        matrix,
+        cache.rows([pair.query for pair in training]),
+        cache.rows([pair.document for pair in training]),
+    )
+    languages = [pair.language for pair in training]
+    epochs = []
+    for loss, figure in contrast(
+        student, queries, documents, languages, teacher_pairs, sizes, choices.contrast, judge, rng
+    ):
+        epochs.append(figure)
+        elapsed = time.monotonic() - began
+        log(f"contrast: epoch {len(epochs)}, loss {loss:.4f}, held-out nDCG@10 {figure:.4f}, {elapsed:.0f} s")
+    write_model(output, student, tokenizer, sizes, choices.licence)
+    return TrainReport(
+        pairs=dict(Counter(languages).most_common()),
+        held_out=len(held_out),
+        vocabulary=tokenizer.get_vocab_size(),
+        start_ndcg=start_ndcg,
+        distilled_ndcg=distilled_ndcg,
+        epoch_ndcg=tuple(epochs),
+        seconds=time.monotonic() - began,
+    )
+
+
+def distinct(path: Path) -> list[Pair]:
+    """The pairs of a file without repeated queries or documents, which in one batch would be false negatives.
+
+    In the order of a hash of their texts: random, but a file that has grown keeps its old pairs' order, so that
+    the teacher's vectors computed for it serve again.
+    """
+    found = sorted(read_pairs(path), key=lambda pair: _hash(pair.query + "\0" + pair.document))
+    queries: set[str] = set()
+    documents: set[str] = set()
+    kept = []
+    for pair in found:
+        if pair.query not in queries and pair.document not in documents:
+            queries.add(pair.query)
+            documents.add(pair.document)
+            kept.append(pair)
+    return kept
+
+
+def split(pairs: list[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on and about `share` of them held out, by whole sources: a package is on one side alone."""
+    sizes = Counter(pair.source for pair in pairs)
+    wanted = min(int(len(pairs) * share), _MAX_HELD_OUT)
+    chosen: set[str] = set()
+    total = 0
+    for source in sorted(sizes, key=_hash):
+        if total + sizes[source] <= wanted:
+            chosen.add(source)
+            total += sizes[source]
+    if not chosen:
+        raise InputError(f"no source of the pairs is small enough to hold {share:g} of them out")
+    return [p for p in pairs if p.source not in chosen], [p for p in pairs if p.source in chosen]
+
+
+class Projection:
+    """Teacher vectors to their first principal components, fitted on `vectors` (n, d)."""
+
+    def __init__(self, vectors: NDArray[np.float16], dimensions: int) -> None:
+        sample = vectors.astype(np.float32)
+        self._mean = sample.mean(axis=0)
+        centred = sample - self._mean
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        self._axes = np.ascontiguousarray(axes[:, ::-1][:, :dimensions])
+
+    def __call__(self, vectors: NDArray[np.float16]) -> NDArray[np.float32]:
+        """(n, d) to (n, dimensions) float32, unit length."""
+        projected = (vectors.astype(np.float32) - self._mean) @ self._axes
+        length = np.linalg.norm(projected, axis=1, keepdims=True)
+        return np.asarray(projected / np.maximum(length, 1e-12), dtype=np.float32)
+
+
+def _inverse_frequency(bags: Bags, tokens: int, a: float) -> NDArray[np.float32]:
+    """SIF weights, a / (a + p(token)) (Arora et al., ICLR 2017), (tokens,)."""
+    frequencies = np.bincount(bags.tokens, bags.counts, minlength=tokens)
+    return np.asarray(a / (a + frequencies / frequencies.sum()), dtype=np.float32)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()

@@ -1,0 +1,160 @@
+"""The two stages of training a static student: towards a teacher's vectors, then by contrast within pairs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's name for it)
+
+from codekin.train.losses import cosine_distance, info_nce, matryoshka, similarity_distillation
+from codekin.train.recipe import Contrast, Distil
+from codekin.train.static import Bags, StaticStudent
+
+# Token weights live on a logarithmic scale, where steps this much larger than the vectors' are of equal effect.
+_WEIGHT_RATE = 3.0
+_WARM_UP = 0.05
+
+
+class Optimiser:
+    """Adam over a student's two parameters, its rate rising over the first steps and then falling to zero."""
+
+    def __init__(self, student: StaticStudent, learning_rate: float, steps: int) -> None:
+        groups = [
+            {"params": [student.vectors], "lr": learning_rate},
+            {"params": [student.log_weights], "lr": learning_rate * _WEIGHT_RATE},
+        ]
+        self._adam = torch.optim.Adam(groups, fused=True)
+        warm_up = max(1, int(steps * _WARM_UP))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._adam,
+            lambda step: min((step + 1) / warm_up, max(0.0, (steps - step) / (steps - warm_up + 1))),
+        )
+
+    def step(self, loss: Tensor) -> None:
+        """One step down `loss`."""
+        self._adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._adam.step()
+        self._schedule.step()
+
+
+def distil(
+    student: StaticStudent,
+    bags: Bags,
+    targets: NDArray[np.float32],
+    sizes: Sequence[int],
+    recipe: Distil,
+    rng: np.random.Generator,
+) -> Iterator[float]:
+    """Move each text's vector to its target, (n, d); yields every epoch's mean loss."""
+    batches = len(bags) // recipe.batch or 1
+    optimiser = Optimiser(student, recipe.learning_rate, batches * recipe.epochs)
+    for _ in range(recipe.epochs):
+        total = 0.0
+        for rows in np.array_split(rng.permutation(len(bags)), batches):
+            wanted = torch.from_numpy(targets[rows])
+            loss = matryoshka(cosine_distance, sizes, student(*bags.batch(rows)), wanted)
+            optimiser.step(loss)
+            total += loss.item()
+        yield total / batches
+
+
+def contrast(
+    student: StaticStudent,
+    queries: Bags,
+    documents: Bags,
+    groups: Sequence[str],
+    teacher: TeacherPairs,
+    sizes: Sequence[int],
+    recipe: Contrast,
+    judge: Callable[[StaticStudent], float],
+    rng: np.random.Generator,
+) -> Iterator[tuple[float, float]]:
+    """InfoNCE over the pairs with the teacher's similarities as second term.
+
+    A batch holds pairs of one of `groups` (a pair's language, say), whose documents are harder to tell apart.
+    Yields every epoch's mean loss and `judge`'s figure for it; the student ends as it was when that was best.
+    """
+    schedule = [_batches(groups, recipe.batch, rng) for _ in range(recipe.epochs)]
+    optimiser = Optimiser(student, recipe.learning_rate, sum(map(len, schedule)))
+    best, best_state, since = judge(student), copy.deepcopy(student.state_dict()), 0
+    for batches in schedule:
+        total = 0.0
+        for rows in batches:
+            q = student(*_drop(queries.batch(rows), recipe.token_dropout, rng))
+            d = student(*_drop(documents.batch(rows), recipe.token_dropout, rng))
+            loss = matryoshka(lambda q, d: info_nce(q, d, recipe.temperature), sizes, q, d)
+            taught, similarities = teacher.similarities(rows)
+            if recipe.teacher_weight and len(taught) > 1:
+                loss = loss + recipe.teacher_weight * matryoshka(
+                    lambda q, d, s=similarities: similarity_distillation(q, d, s, recipe.temperature),
+                    sizes,
+                    q[taught],
+                    d[taught],
+                )
+            optimiser.step(loss)
+            total += loss.item()
+        figure = judge(student)
+        yield total / len(batches), figure
+        if figure > best:
+            best, best_state, since = figure, copy.deepcopy(student.state_dict()), 0
+        else:
+            since += 1
+            if since >= recipe.patience:
+                break
+    student.load_state_dict(best_state)
+
+
+class TeacherPairs:
+    """The teacher's vectors of those pairs that have them: rows into `matrix`, -1 for none."""
+
+    def __init__(
+        self, matrix: NDArray[np.float16], queries: NDArray[np.intp], documents: NDArray[np.intp]
+    ) -> None:
+        self._matrix, self._queries, self._documents = matrix, queries, documents
+
+    def similarities(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Which of the pairs `rows` have a teacher, (k,), and its cosines of their queries and documents, (k, k)."""
+        taught = np.flatnonzero((self._queries[rows] >= 0) & (self._documents[rows] >= 0))
+        q = torch.from_numpy(self._matrix[self._queries[rows[taught]]].astype(np.float32))
+        d = torch.from_numpy(self._matrix[self._documents[rows[taught]]].astype(np.float32))
+        return torch.from_numpy(taught), q @ d.T
+
+
+def ndcg_at_10(queries: Tensor, documents: Tensor) -> float:
+    """nDCG@10 where document i alone answers query i; rows need not be of unit length, (n, d) each."""
+    similarities = F.normalize(queries, dim=1) @ F.normalize(documents, dim=1).T
+    rank = (similarities > similarities.diagonal()[:, None]).sum(1)
+    gain = torch.where(rank < 10, 1 / torch.log2(rank + 2.0), 0.0)
+    return float(gain.mean())
+
+
+def _batches(groups: Sequence[str], size: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """All pairs in random order, in batches of one group each; what is left of the groups is mixed."""
+    labels = np.array(groups)
+    batches, rest = [], []
+    for group in sorted(set(groups)):
+        rows = rng.permutation(np.flatnonzero(labels == group))
+        whole = len(rows) // size * size
+        batches += np.split(rows[:whole], len(rows) // size) if whole else []
+        rest.append(rows[whole:])
+    mixed = rng.permutation(np.concatenate(rest))
+    if len(mixed) > 1:
+        batches += np.array_split(mixed, max(1, len(mixed) // size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _drop(
+    bag: tuple[Tensor, Tensor, Tensor], share: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The bag with that share of its tokens left out at random."""
+    if not share:
+        return bag
+    tokens, counts, offsets = bag
+    kept = torch.from_numpy((rng.random(len(tokens)) >= share).astype(np.float32))
+    return tokens, counts * kept, offsets
