@@ -1,0 +1,237 @@
+"""CodeIndex: a folder of code, its index, and questions to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from codekin.embed import Embedder
+from codekin.errors import InputError
+from codekin.search import ranking
+from codekin.search.indexing import Indexer, Progress
+from codekin.search.ranking import Query
+from codekin.search.results import Mode, Result, Status, UpdateReport
+from codekin.search.store import Store, delete
+from codekin.search.vectors import quantise
+from codekin.search.view import View
+from codekin.source import DEFAULT_MAX_BYTES, decode
+from codekin.tasks import Role, Task
+
+
+class CodeIndex:
+    """The index of the folder `path`, kept in the folder `index` (default: one in the user's cache).
+
+    The first search of an object brings the index up to date (unless `update` is false); later ones answer from
+    what is there until `update()` is called. An object belongs to one thread; any number of processes may use one
+    index. Raises InputError for a path that is no folder, ModelError for a model that is not there, and StoreError
+    for an index that cannot be opened or was made by another model.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = ".",
+        *,
+        index: str | Path | None = None,
+        model: str | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        update: bool = True,
+    ) -> None:
+        self.root = Path(path).resolve()
+        if not self.root.is_dir():
+            raise InputError(
+                f"{path} {'is a file' if self.root.exists() else 'does not exist'}; give a folder"
+            )
+        self._folder = Path(index) if index else default_location(self.root)
+        self._embedder = Embedder(model) if model else Embedder()
+        self._max_bytes = max_bytes
+        self._stale = update
+        self._store = Store(self._folder, dimensions=self._embedder.dimensions)
+        self._view: View | None = None
+
+    def __enter__(self) -> CodeIndex:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the index's database."""
+        self._store.close()
+
+    def update(self, *, rebuild: bool = False, progress: Progress | None = None) -> UpdateReport:
+        """Brings the index up to date with the folder: reads what has changed, forgets what is gone.
+
+        Every few megabytes of source are one transaction: an update that is killed leaves what it had committed,
+        and the next one goes on from there. `rebuild` starts from nothing, a damaged index included. Files that
+        cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
+        """
+        if rebuild:
+            self._store.close()
+            delete(self._folder)
+            self._store = Store(self._folder, dimensions=self._embedder.dimensions)
+            self._view = None
+        model = f"{self._embedder.name} {self._embedder.fingerprint}"
+        if (known := self._store.meta("model")) != model:
+            with self._store.writing():
+                if known is not None:
+                    self._store.clear()
+                self._store.set_meta(model=model)
+        self._stale = False
+        indexer = Indexer(
+            self.root,
+            self._store,
+            self._embedder,
+            dimensions=self._embedder.dimensions,
+            max_bytes=self._max_bytes,
+        )
+        return indexer.update(progress)
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        *,
+        mode: Mode | str = Mode.HYBRID,
+        task: Task | str = Task.NL2CODE,
+        languages: Sequence[str] = (),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> list[Result]:
+        """The `top` chunks that answer `query` best, best first; scores are comparable within one answer.
+
+        `mode` says which lists of candidates are ranked: nearest vectors, BM25, or both. `languages` keeps files of
+        these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. Raises InputError
+        for an empty query, an unknown mode, task or language, or a bad glob.
+        """
+        if not query.strip():
+            raise InputError("the query is empty")
+        vector = quantise(
+            self._embedder.encode([query], Task.parse(task), Role.QUERY, self._embedder.dimensions)
+        )[0]
+        return self._answer(
+            ranking.parse(query), vector, top, Mode.parse(mode), (languages, include, exclude)
+        )
+
+    def related(
+        self,
+        path: str,
+        line: int,
+        top: int = 10,
+        *,
+        task: Task | str = Task.CODE2CODE,
+        languages: Sequence[str] = (),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> list[Result]:
+        """The chunks most like the one at `line` (from 1) of `path` (relative to the root), itself left out.
+
+        Filters are those of `search`. Raises InputError where the index knows no such place.
+        """
+        with self._reading() as view:
+            row = _row_at(view, path, line)
+            start, end, _ = view.contents.spans[row].tolist()
+            code = self._text(path, start, end)
+            vector = self._embedder.encode([code], Task.parse(task), Role.QUERY, self._embedder.dimensions)
+        return self._answer(
+            Query((), None, ()),
+            quantise(vector)[0],
+            top,
+            Mode.SEMANTIC,
+            (languages, include, exclude),
+            without=(path, start),
+        )
+
+    def status(self) -> Status:
+        """The index in numbers, as it stands."""
+        files, languages, size, updated_at = self._store.sizes()
+        model = self._store.meta("model")
+        return Status(
+            root=self.root,
+            location=self._store.location,
+            files=files,
+            chunks=sum(languages.values()),
+            languages=languages,
+            model=str(model).split(" ")[0] if model else self._embedder.name,
+            dimensions=self._embedder.dimensions,
+            bytes=size,
+            updated_at=updated_at,
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[View]:
+        """The view of the index's newest generation, inside one transaction."""
+        if self._stale:
+            self.update()
+        with self._store.reading():
+            if self._view is None or self._view.contents.generation != self._store.generation():
+                self._view = View(self._store)
+            yield self._view
+
+    def _answer(
+        self,
+        query: Query,
+        vector: NDArray[np.int8],
+        top: int,
+        mode: Mode,
+        filters: tuple[Sequence[str], Sequence[str], Sequence[str]],
+        without: tuple[str, int] | None = None,
+    ) -> list[Result]:
+        if top < 1:
+            raise InputError(f"top is {top}; ask for at least 1 result")
+        with self._reading() as view:
+            contents = view.contents
+            signals = view.signals(
+                query, None if mode is Mode.LEXICAL else vector, text=mode is not Mode.SEMANTIC
+            )
+            if (kept := view.kept(*filters)) is not None:
+                signals = signals.where(kept)
+            if without:
+                kept = np.ones(len(contents.file_of), np.bool_)
+                kept[_row_at(view, *without)] = False
+                signals = signals.where(kept)
+            rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top)
+            found = []
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                file = int(contents.file_of[row])
+                start, end, _ = contents.spans[row].tolist()
+                found.append(
+                    (contents.paths[file], start, end, *view.symbols(row), contents.languages[file], score)
+                )
+        return [Result(*place, text=self._text(*place[:3])) for place in found]
+
+    def _text(self, path: str, start: int, end: int) -> str:
+        """Lines `start` to `end` of a file as they are now; empty where it is gone."""
+        try:
+            text = decode((self.root / path).read_bytes())
+        except OSError:
+            text = None
+        return "\n".join((text or "").split("\n")[start - 1 : end])
+
+
+def default_location(root: Path) -> Path:
+    """The folder of the user's cache that holds a root's index, keyed by its resolved path."""
+    key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
+    return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
+
+
+def _row_at(view: View, path: str, line: int) -> int:
+    """The row of the chunk that holds a line, or the nearest one before it."""
+    contents = view.contents
+    try:
+        file = contents.paths.index(path)
+    except ValueError:
+        raise InputError(f"{path} is not in the index of this folder") from None
+    rows = np.flatnonzero(contents.file_of == file)
+    if not len(rows) or not 1 <= line <= int(contents.spans[rows[-1], 1]):
+        raise InputError(f"{path} has no code at line {line}")
+    return int(rows[max(0, int(np.searchsorted(contents.spans[rows, 0], line, side="right")) - 1)])

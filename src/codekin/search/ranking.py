@@ -1,0 +1,208 @@
+"""Ranking: two lists fused, then what an engineer knows about code.
+
+Every signal is a small function with its reason. Weights stand in `WEIGHTS`; they were chosen on the 19
+repositories of the semble benchmark, and `benchmarks/repo_search.py --ablation` prints what each is worth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.search import lexical
+from codekin.search.vectors import largest
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each signal counts. 0 (1 for a factor) switches it off."""
+
+    semantic: float = 1.0
+    lexical: float = 1.0
+    defines: float = 0.5
+    stem: float = 0.6
+    folder: float = 0.2
+    symbol: float = 2.0
+    support: float = 0.3
+    unasked: float = 0.3
+    repeat: float = 0.6
+
+
+WEIGHTS = Weights()
+POOL = 100
+"""Candidates that each list sends into the ranking: more change nothing in the first ten."""
+
+_STOP_WORDS = frozenset(
+    "a an and any are as at be been by can could did do does doing for from get gets given had has have how i if in "
+    "into is it its me my of on or our out should so such than that the their them then there these they this those "
+    "to used uses using via was we what when where which while who why will with would you your".split()
+)
+_IDENTIFIER = re.compile(
+    r"[A-Za-z_$][\w$]*(?:(?:::|\\|->|\.|#|/)[A-Za-z_$][\w$]*[!?]?)+"  # qualified: Session.send, std::vector
+    r"|[A-Za-z]*[a-z0-9][A-Z]\w*"  # camelCase and PascalCase
+    r"|\w*[A-Za-z0-9]_\w+|_\w+"  # snake_case, _private
+    r"|[A-Z]\w*"  # Capitalised
+)
+_QUALIFIER = re.compile(r"::|\\|->|\.|#|/")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query as the lexical signals see it."""
+
+    terms: tuple[str, ...]
+    """Distinct terms without stop words, in the order of the text."""
+    symbol: str | None
+    """The name that is looked up, where the whole query is an identifier: `send` of `Session.send`."""
+    names: tuple[str, ...]
+    """Identifiers in the query, `symbol` among them, in the form that definitions have in the index."""
+
+
+def parse(text: str) -> Query:
+    """Reads a query: its terms, and whether it is a symbol look-up."""
+    stripped = text.strip().removesuffix("()")
+    symbol = _QUALIFIER.split(stripped)[-1] if _IDENTIFIER.fullmatch(stripped) else None
+    found = [term for word in lexical.words(text) for term in lexical.terms(word)]
+    kept = [term for term in found if term not in _STOP_WORDS] or found
+    names = (
+        [symbol]
+        if symbol
+        else [word for word in lexical.words(text) if len(lexical.terms(word)) > 1 and not word.isdigit()]
+    )
+    return Query(
+        tuple(dict.fromkeys(kept)),
+        symbol,
+        tuple(lexical.terms(name)[0] for name in names if lexical.terms(name)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known of every chunk for one query: (n,) float32 each, 0 where there is no match.
+
+    `semantic` is a cosine and `lexical` a BM25 score; `defines`, `stem` and `folder` are the share of the query
+    (weighted by how rare its terms are) found among the names that the chunk defines, in its file's name and in
+    its folders' names; `symbol` is 1 where the chunk defines a name that the query spells out.
+    """
+
+    semantic: Scores
+    lexical: Scores
+    defines: Scores
+    stem: Scores
+    folder: Scores
+    symbol: Scores
+
+    def of(self, rows: NDArray[np.int64]) -> Signals:
+        """The signals of some rows."""
+        return Signals(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def where(self, kept: NDArray[np.bool_]) -> Signals:
+        """The same with 0 for the chunks that are not kept, which then are no candidates."""
+        return Signals(*(getattr(self, name) * kept for name in self.__dataclass_fields__))
+
+
+def rank(
+    signals: Signals,
+    file_of: NDArray[np.int32],
+    paths: Sequence[str],
+    query: Query,
+    top: int,
+    weights: Weights = WEIGHTS,
+) -> tuple[NDArray[np.int64], Scores]:
+    """The best `top` rows and their scores, best first."""
+    pool = max(POOL, 2 * top)
+    rows = np.unique(
+        np.concatenate(
+            [
+                largest(signals.semantic, pool),
+                largest(signals.lexical, pool),
+                largest(signals.symbol + signals.defines * (signals.symbol > 0), pool),
+            ]
+        )
+    )
+    if not len(rows):
+        return rows, np.empty(0, np.float32)
+    files = file_of[rows]
+    candidates = signals.of(rows)
+    scores = fuse(candidates, weights)
+    scores += weights.defines * candidates.defines
+    scores += weights.stem * candidates.stem
+    scores += weights.folder * candidates.folder
+    scores += weights.symbol * candidates.symbol
+    scores = scores * np.array(
+        [unasked(paths[file], query.terms, weights.unasked) for file in files], np.float32
+    )
+    scores = support(scores, files, weights.support)
+    return spread(rows, scores, files, top, weights.repeat)
+
+
+def fuse(candidates: Signals, weights: Weights) -> Scores:
+    """Both lists' scores, each scaled to 0..1 over the candidates, so that neither's unit counts."""
+    return weights.semantic * _scaled(candidates.semantic) + weights.lexical * _scaled(candidates.lexical)
+
+
+def _scaled(scores: Scores) -> Scores:
+    peak = float(scores.max(initial=0.0))
+    low = float(scores.min(initial=peak))
+    return np.asarray((scores - low) / max(peak - low, 1e-9), np.float32)
+
+
+def support(scores: Scores, files: NDArray[np.int32], weight: float) -> Scores:
+    """Chunks of one file support its best chunk: a file that answers does so in several places."""
+    total = np.bincount(files, weights=scores)
+    best = np.zeros(len(total), np.float64)
+    np.maximum.at(best, files, scores)
+    peak = total.max(initial=0.0)
+    if peak <= 0:
+        return scores
+    is_best = scores >= best[files]
+    return np.asarray(scores + is_best * (weight * float(scores.max()) * total[files] / peak), np.float32)
+
+
+def spread(
+    rows: NDArray[np.int64], scores: Scores, files: NDArray[np.int32], top: int, factor: float
+) -> tuple[NDArray[np.int64], Scores]:
+    """Each further chunk of a file counts `factor` less than the one before: one file does not fill the list."""
+    order = np.argsort(-scores, kind="stable")
+    seen: dict[int, int] = {}
+    shares = np.ones(len(rows), np.float32)
+    for position in order.tolist():
+        file = int(files[position])
+        shares[position] = factor ** seen.get(file, 0)
+        seen[file] = seen.get(file, 0) + 1
+    scores = scores * shares
+    order = np.argsort(-scores, kind="stable")[:top]
+    order = order[scores[order] > 0]
+    return rows[order], scores[order]
+
+
+_UNASKED: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = (
+    (
+        re.compile(
+            r"(?:^|/)(?:tests?|testing|__tests__|spec|specs|fixtures?|mocks?|__mocks__|testdata|e2e|benches|benchmarks?)/"
+            r"|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:test|tests|spec|specs)|[^/]*[a-z0-9](?:Tests?|Spec|Suite)|conftest)\.\w+$"
+        ),
+        frozenset(lexical.terms("tests test testing spec fixture mock benchmark suite")),
+    ),
+)
+
+
+@lru_cache(maxsize=65_536)
+def _unasked_kinds(path: str) -> tuple[frozenset[str], ...]:
+    return tuple(asked for pattern, asked in _UNASKED if pattern.search(path))
+
+
+def unasked(path: str, terms: tuple[str, ...], factor: float) -> float:
+    """Tests and their like repeat the words of what they test, and seldom answer, unless they are asked for."""
+    weight = 1.0
+    for asked in _unasked_kinds(path):
+        if not asked.intersection(terms):
+            weight *= factor
+    return weight

@@ -1,0 +1,75 @@
+"""What searches and updates return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from codekin.errors import InputError
+
+
+class Mode(str, Enum):
+    """What a search ranks by."""
+
+    HYBRID = "hybrid"
+    SEMANTIC = "semantic"
+    LEXICAL = "lexical"
+
+    @classmethod
+    def parse(cls, name: str | Mode) -> Mode:
+        """The mode of that name; raises InputError listing the three."""
+        try:
+            return cls(name)
+        except ValueError:
+            raise InputError(f"unknown mode {name!r}; modes: {', '.join(m.value for m in cls)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A chunk that answers: lines `start_line` to `end_line` (from 1, inclusive) of `path` (relative to the root)."""
+
+    path: str
+    start_line: int
+    end_line: int
+    symbol: str
+    kind: str
+    language: str
+    score: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or folder that was left out of the index, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What an update did, in numbers of files (and of chunks embedded), and what it left out."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    chunks_embedded: int
+    skipped: tuple[Skipped, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds."""
+
+    root: Path
+    location: Path
+    files: int
+    chunks: int
+    languages: dict[str, int]
+    model: str
+    dimensions: int
+    bytes: int
+    updated_at: float | None

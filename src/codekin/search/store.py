@@ -1,0 +1,408 @@
+"""The index on disk: one SQLite database that holds files, chunks, vectors and postings.
+
+Every change is one transaction, so a reader sees the index before or after it and a killed process leaves the last
+committed state. Readers never wait for a writer (write-ahead log); writers wait for one another.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.errors import StoreError
+from codekin.search import lexical
+from codekin.search.lexical import Postings
+
+FILE_NAME = "index.sqlite"
+_VERSION = 1
+_WAIT_SECONDS = 60.0
+_MERGE_LIMIT = 1 << 23  # postings: a merge of more would take more than 200 MB of memory
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    digest BLOB NOT NULL, language TEXT NOT NULL
+);
+CREATE TABLE chunks (
+    file INTEGER PRIMARY KEY, first INTEGER NOT NULL, spans BLOB NOT NULL, digests BLOB NOT NULL,
+    symbols TEXT NOT NULL
+);
+CREATE TABLE vectors (file INTEGER PRIMARY KEY, rows BLOB NOT NULL);
+CREATE TABLE segments (id INTEGER PRIMARY KEY, base INTEGER NOT NULL, bits INTEGER NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE postings (
+    segment INTEGER NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, block)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What tells whether a file has changed since it was indexed."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileChunks:
+    """One file's chunks, as they are stored."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: bytes
+    language: str
+    spans: NDArray[np.uint32]
+    """(n, 3) uint32: first line, last line, number of terms."""
+    chunk_digests: Sequence[bytes]
+    """n digests of 16 bytes: equal text, equal vector."""
+    symbols: Sequence[tuple[str, str]]
+    """n pairs: the qualified name of the definition, its kind."""
+    vectors: NDArray[np.int8]
+    """(n, d) int8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The whole index in memory but for its postings: n chunks of m files, in the order of their paths."""
+
+    generation: int
+    paths: list[str]
+    languages: list[str]
+    file_of: NDArray[np.int32]
+    """(n,) int32: the chunk's file, an index into `paths`."""
+    spans: NDArray[np.uint32]
+    """(n, 3) uint32: first line, last line, number of terms."""
+    vectors: NDArray[np.int8]
+    """(n, d) int8, rows of any length."""
+    row_of: NDArray[np.int32]
+    """Chunk number -> row, -1 where a number is no longer in use."""
+    segments: list[tuple[int, int, int]]
+    """Segments of postings: id, base, bits."""
+    file_ids: list[int]
+
+
+class Store:
+    """One open database. Raises StoreError for whatever keeps it from being read or written."""
+
+    def __init__(self, folder: Path, *, dimensions: int) -> None:
+        self.location = folder / FILE_NAME
+        self._dimensions = dimensions
+        self.writable = True
+        with self._errors("open"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._db = self._connect(f"file:{quote(str(self.location))}?mode=rwc")
+            except (OSError, sqlite3.OperationalError) as error:
+                if not self.location.is_file():
+                    raise StoreError(
+                        f"cannot create an index in {folder}: {_reason(error)}; choose a folder with --index DIR"
+                    ) from error
+                self.writable = False
+                self._db = self._connect(f"file:{quote(str(self.location))}?mode=ro&immutable=1")
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            uri, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            if "immutable" not in uri:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA cache_size = -32768")
+            db.execute("PRAGMA mmap_size = 268435456")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != _VERSION and "immutable" not in uri:
+                _create(db)
+            elif version != _VERSION:
+                raise StoreError(
+                    f"the index at {self.location} is of another version and its folder is read-only"
+                )
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Closes the database; what was committed stays."""
+        self._db.close()
+
+    # ---- reading
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One consistent view for every read inside, whatever other processes commit meanwhile."""
+        with self._errors("read"):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+
+    def meta(self, key: str) -> str | float | None:
+        """A setting of the index, or None."""
+        with self._errors("read"):
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def generation(self) -> int:
+        """A number that every committed change increments."""
+        return int(self.meta("generation") or 0)
+
+    def files(self) -> dict[str, StoredFile]:
+        """Every indexed file by its path."""
+        with self._errors("read"):
+            rows = self._db.execute("SELECT path, id, size, mtime_ns, digest FROM files").fetchall()
+        return {os.fsdecode(path): StoredFile(*rest) for path, *rest in rows}
+
+    def chunk_vectors(self, file: int) -> dict[bytes, NDArray[np.int8]]:
+        """The vectors of a file's chunks by the chunks' digests, to be reused when the file has changed."""
+        with self._errors("read"):
+            row = self._db.execute(
+                "SELECT digests, rows FROM chunks JOIN vectors USING (file) WHERE file = ?", (file,)
+            ).fetchone()
+        if row is None:
+            return {}
+        vectors = self._matrix(row[1])
+        return {row[0][16 * i : 16 * i + 16]: vectors[i] for i in range(len(vectors))}
+
+    def contents(self) -> Contents:
+        """Reads all but the postings; call inside `reading`."""
+        with self._errors("read"):
+            rows = self._db.execute(
+                "SELECT id, path, language, first, spans, rows FROM files"
+                " JOIN chunks ON chunks.file = id JOIN vectors ON vectors.file = id ORDER BY path"
+            ).fetchall()
+            segments = self._db.execute("SELECT id, base, bits FROM segments ORDER BY id").fetchall()
+        spans = np.frombuffer(b"".join(row[4] for row in rows), np.uint32).reshape(-1, 3)
+        counts = np.array([len(row[4]) // 12 for row in rows], np.int64)
+        first = np.array([row[3] for row in rows], np.int64)
+        starts = np.cumsum(counts) - counts
+        numbers = np.repeat(first - starts, counts) + np.arange(len(spans))
+        row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
+        row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
+        return Contents(
+            generation=self.generation(),
+            paths=[os.fsdecode(row[1]) for row in rows],
+            languages=[row[2] for row in rows],
+            file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
+            spans=spans,
+            vectors=self._matrix(b"".join(row[5] for row in rows)),
+            row_of=row_of,
+            segments=segments,
+            file_ids=[row[0] for row in rows],
+        )
+
+    def symbols(self, file: int) -> list[tuple[str, str]]:
+        """The (symbol, kind) of each chunk of a file."""
+        with self._errors("read"):
+            row = self._db.execute("SELECT symbols FROM chunks WHERE file = ?", (file,)).fetchone()
+        pairs = (line.split("\t") for line in row[0].split("\n")) if row and row[0] else ()
+        return [(symbol, kind) for symbol, kind in pairs]
+
+    def matches(self, contents: Contents, term: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The rows of `contents` whose chunks hold a term, and how often each does."""
+        rows: list[NDArray[np.int32]] = []
+        counts: list[NDArray[np.float32]] = []
+        for segment, base, bits in contents.segments:
+            found = self._db.execute(
+                "SELECT data FROM postings WHERE segment = ? AND block = ?",
+                (segment, lexical.block_of(term, bits)),
+            ).fetchone()
+            if found is None:
+                continue
+            chunks, count = lexical.matches(found[0], term)
+            chunks += base
+            known = chunks < len(contents.row_of)
+            row = contents.row_of[chunks[known]]
+            rows.append(row[row >= 0])
+            counts.append(count[known][row >= 0])
+        if not rows:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        return (rows[0], counts[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(counts))
+
+    def sizes(self) -> tuple[int, dict[str, int], int, float | None]:
+        """Files, chunks by language, bytes on disk, and when the index last changed (Unix seconds)."""
+        with self._errors("read"):
+            files = self._db.execute("SELECT count(*) FROM files").fetchone()[0]
+            languages = dict(
+                self._db.execute(
+                    "SELECT language, sum(length(spans)) / 12 AS n FROM files JOIN chunks ON file = id"
+                    " GROUP BY language ORDER BY n DESC, language"
+                ).fetchall()
+            )
+        updated = self.meta("updated_at")
+        size = sum(
+            path.stat().st_size for path in self.location.parent.glob(FILE_NAME + "*") if path.is_file()
+        )
+        return files, languages, size, None if updated is None else float(updated)
+
+    # ---- writing
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all of what is written inside is kept, or nothing."""
+        if not self.writable:
+            raise StoreError(f"cannot update the index at {self.location}: it is read-only")
+        with self._errors("write"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute(
+                    "INSERT INTO meta VALUES ('generation', 1)"
+                    " ON CONFLICT (key) DO UPDATE SET value = value + 1"
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def set_meta(self, **settings: str | float) -> None:
+        """Writes settings of the index."""
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings.items())
+
+    def clear(self) -> None:
+        """Removes every file, chunk and posting."""
+        for table in ("files", "chunks", "vectors", "segments", "postings"):
+            self._db.execute(f"DELETE FROM {table}")
+
+    def touch(self, file: int, size: int, mtime_ns: int) -> None:
+        """Notes a new size and time of a file whose content is the same."""
+        self._db.execute("UPDATE files SET size = ?, mtime_ns = ? WHERE id = ?", (size, mtime_ns, file))
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Removes files with their chunks; their postings go when their segment is merged."""
+        keys = [(os.fsencode(path),) for path in paths]
+        for table in ("chunks", "vectors"):
+            self._db.executemany(
+                f"DELETE FROM {table} WHERE file = (SELECT id FROM files WHERE path = ?)", keys
+            )
+        self._db.executemany("DELETE FROM files WHERE path = ?", keys)
+
+    def replace(self, files: Sequence[FileChunks], postings: Postings) -> None:
+        """Puts files in the place of what was known of them.
+
+        `postings` count the chunks of `files` from 0 in their order.
+        """
+        self.remove([file.path for file in files])
+        base = int(self._db.execute("SELECT value FROM meta WHERE key = 'next_chunk'").fetchone()[0])
+        first = base
+        for file in files:
+            row = self._db.execute(
+                "INSERT INTO files (path, size, mtime_ns, digest, language) VALUES (?, ?, ?, ?, ?)",
+                (os.fsencode(file.path), file.size, file.mtime_ns, file.digest, file.language),
+            ).lastrowid
+            self._db.execute(
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?)",
+                (
+                    row,
+                    first,
+                    file.spans.tobytes(),
+                    b"".join(file.chunk_digests),
+                    "\n".join(f"{symbol}\t{kind}" for symbol, kind in file.symbols),
+                ),
+            )
+            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (row, file.vectors.tobytes()))
+            first += len(file.spans)
+        self.set_meta(next_chunk=first)
+        self._add_segment(base, postings)
+
+    def _add_segment(self, base: int, postings: Postings) -> None:
+        """Adds a segment, merged with the newest ones that are no more than twice its size.
+
+        Sizes so grow geometrically from new to old: a posting is rewritten a logarithmic number of times, and a
+        query reads a logarithmic number of segments.
+        """
+        merged, size = [], len(postings)
+        for segment, own_base, own_size in self._db.execute(
+            "SELECT id, base, size FROM segments ORDER BY id DESC"
+        ).fetchall():
+            if (
+                own_size > 2 * size
+                or own_size + size > _MERGE_LIMIT
+                or base - own_base >= lexical.CHUNK_LIMIT
+            ):
+                break
+            merged.append((segment, own_base))
+            size += own_size
+        if merged:
+            parts = [(own_base, self._segment(segment)) for segment, own_base in merged]
+            oldest = min(own_base for own_base, _ in parts)
+            alive = self._alive(oldest)
+            base, postings = lexical.merge([*parts, (base, postings)], alive, oldest)
+            for segment, _ in merged:
+                self._db.execute("DELETE FROM segments WHERE id = ?", (segment,))
+                self._db.execute("DELETE FROM postings WHERE segment = ?", (segment,))
+        if not len(postings):
+            return
+        bits, blocks = lexical.blocks(postings)
+        row = self._db.execute(
+            "INSERT INTO segments (base, bits, size) VALUES (?, ?, ?)", (base, bits, len(postings))
+        ).lastrowid
+        self._db.executemany(
+            "INSERT INTO postings VALUES (?, ?, ?)", ((row, block, data) for block, data in blocks)
+        )
+
+    def _segment(self, segment: int) -> Postings:
+        rows = self._db.execute(
+            "SELECT data FROM postings WHERE segment = ? ORDER BY block", (segment,)
+        ).fetchall()
+        return np.frombuffer(b"".join(data for (data,) in rows), np.uint64)
+
+    def _alive(self, first: int) -> NDArray[np.bool_]:
+        """Whether chunk number `first + i` is in use."""
+        rows = self._db.execute(
+            "SELECT first, length(spans) / 12 FROM chunks WHERE first >= ?", (first,)
+        ).fetchall()
+        alive = np.zeros(max((start + count for start, count in rows), default=first) - first, np.bool_)
+        for start, count in rows:
+            alive[start - first : start - first + count] = True
+        return alive
+
+    def _matrix(self, data: bytes) -> NDArray[np.int8]:
+        return np.frombuffer(data, np.int8).reshape(-1, self._dimensions)
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            damaged = not isinstance(error, sqlite3.OperationalError)
+            advice = "; codekin index --rebuild makes it anew" if damaged else ""
+            raise StoreError(f"cannot {doing} the index at {self.location}: {error}{advice}") from error
+
+
+def delete(folder: Path) -> None:
+    """Deletes the index in a folder, whatever state it is in."""
+    for path in folder.glob(FILE_NAME + "*"):
+        path.unlink(missing_ok=True)
+
+
+def _create(db: sqlite3.Connection) -> None:
+    """Creates the tables, in the place of those of another version."""
+    db.execute("BEGIN IMMEDIATE")
+    if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            db.execute(f'DROP TABLE "{table}"')
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        db.execute("INSERT INTO meta VALUES ('next_chunk', 0)")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    db.execute("COMMIT")
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,102 @@
+"""The index in memory, and what it says of every chunk for one query."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pathspec import GitIgnoreSpec
+
+from codekin.errors import InputError
+from codekin.search import lexical
+from codekin.search.lexical import Field
+from codekin.search.ranking import Query, Signals
+from codekin.search.store import Store
+from codekin.search.vectors import Vectors
+from codekin.source import LANGUAGES
+
+_K1, _B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
+
+
+class View:
+    """One generation of a store's contents: n chunks of m files, and their signals for a query.
+
+    Reads postings from the store: use it inside `store.reading()`, in the transaction in which it was made or while
+    the store's generation is the view's.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.contents = store.contents()
+        self.vectors = Vectors(self.contents.vectors)
+        lengths = self.contents.spans[:, 2]
+        average = int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 1.0
+        self._saturation = (_K1 * (1 - _B + _B * lengths / max(average, 1.0))).astype(np.float32)
+        self._kept: dict[tuple[tuple[str, ...], ...], NDArray[np.bool_]] = {}
+
+    def signals(self, query: Query, vector: NDArray[np.int8] | None, *, text: bool) -> Signals:
+        """The signals of all n chunks; `vector` None leaves out the semantic one, `text` false the lexical one."""
+        n = len(self.contents.file_of)
+        lexical_scores = np.zeros(n, np.float32)
+        shares = {field: np.zeros(n, np.float32) for field in (Field.DEFINES, Field.STEM, Field.FOLDER)}
+        total = 0.0
+        for term in query.terms:
+            rows, counts = self._store.matches(self.contents, lexical.term_hash(term))
+            idf = math.log(1 + (n - len(rows) + 0.5) / (len(rows) + 0.5))
+            total += idf
+            if text:
+                lexical_scores[rows] += idf * counts * (_K1 + 1) / (counts + self._saturation[rows])
+            for field, share in shares.items():
+                rows, _ = self._store.matches(self.contents, lexical.term_hash(term, field))
+                share[rows] += idf
+        for share in shares.values():
+            share /= max(total, 1e-9)
+        symbol = np.zeros(n, np.float32)
+        for name in query.names:
+            rows, _ = self._store.matches(self.contents, lexical.term_hash(name, Field.DEFINES))
+            symbol[rows] = 1.0
+        return Signals(
+            semantic=np.zeros(n, np.float32) if vector is None else self.vectors.cosines(vector),
+            lexical=lexical_scores,
+            defines=shares[Field.DEFINES],
+            stem=shares[Field.STEM],
+            folder=shares[Field.FOLDER],
+            symbol=symbol,
+        )
+
+    def kept(
+        self, languages: Sequence[str], include: Sequence[str], exclude: Sequence[str]
+    ) -> NDArray[np.bool_] | None:
+        """(n,) whether each chunk passes the filters of `CodeIndex.search`; None where there are none."""
+        if not (languages or include or exclude):
+            return None
+        key = (tuple(languages), tuple(include), tuple(exclude))
+        if key not in self._kept:
+            if unknown := [name for name in languages if name not in LANGUAGES]:
+                raise InputError(
+                    f"unknown language {unknown[0]!r}; indexed here: {', '.join(sorted(set(self.contents.languages)))}"
+                )
+            included, excluded = _globs(include), _globs(exclude)
+            files = [
+                (not languages or language in languages)
+                and (not include or included.match_file(path))
+                and not excluded.match_file(path)
+                for path, language in zip(self.contents.paths, self.contents.languages, strict=True)
+            ]
+            self._kept[key] = np.array(files, np.bool_)[self.contents.file_of]
+        return self._kept[key]
+
+    def symbols(self, row: int) -> tuple[str, str]:
+        """The symbol and kind of one chunk."""
+        file = int(self.contents.file_of[row])
+        first = int(np.searchsorted(self.contents.file_of, file))
+        return self._store.symbols(self.contents.file_ids[file])[row - first]
+
+
+def _globs(patterns: Sequence[str]) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise InputError(f"bad path glob: {error}") from None
