@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from codekin.source.grammars import SCOPES
 from codekin.source.syntax import LINE_LIMIT, Piece, flatten, grammar_of, outline
@@ -18,7 +18,7 @@ MAX_SIZE = 3000
 """A function up to this size stays whole. No chunk is longer, but for a chunk of one line that is."""
 SOLID_SIZE = 500
 """A definition from this size on stands alone: what it means would drown in its neighbours."""
-TINY_SIZE = 120
+TINY_SIZE = 200
 """Less than this never stands alone if it can be helped."""
 TEXT_LIMIT = 10_000
 """`Chunk.text` of a line longer than this holds its beginning only."""
@@ -88,19 +88,23 @@ def _code(lines: _Lines, pieces: list[Piece]) -> list[Chunk]:
     segments = _fit(lines, _pack(lines, pieces, 0, len(lines.lines)))
     found = list(flatten(pieces))
     chunks: list[Chunk] = []
-    around: list[Piece] = []  # definitions begun and not ended, outermost first
-    at = 0
+    around: list[Piece] = []  # definitions begun and not ended, comments included, outermost first
+    noted = begun_up_to = 0
     for segment in segments:
         around = [p for p in around if p.end_row >= segment.start]
         enclosing = around[-1] if around else None
-        start = at
-        while at < len(found) and found[at].own_row < segment.end:
-            around.append(found[at])
-            at += 1
-        begun = found[start:at]
-        named = next((p for p in begun if p.kind != "constant"), begun[0] if begun else None)
+        first = begun_up_to
+        while begun_up_to < len(found) and found[begun_up_to].own_row < segment.end:
+            begun_up_to += 1
+        begun = found[first:begun_up_to]
+        while noted < len(found) and found[noted].start_row < segment.end:
+            around.append(found[noted])
+            noted += 1
+        named = next((p for p in begun if p.kind != "constant" or _leads(p, segment, lines)), None)
         if enclosing is not None and (named is None or enclosing.kind not in SCOPES):
             named = enclosing
+        elif named is None and around and around[-1].own_row >= segment.end:
+            named = around[-1]  # nothing but the comment in front of it
         defines = tuple(
             dict.fromkeys(
                 name.rpartition(".")[2] if "." in name and p.kind != "rule" else name
@@ -116,42 +120,49 @@ def _code(lines: _Lines, pieces: list[Piece]) -> list[Chunk]:
     return chunks
 
 
+def _leads(piece: Piece, segment: _Segment, lines: _Lines) -> bool:
+    """Whether the segment begins with this definition, blank lines aside."""
+    return not "".join(lines.lines[segment.start : piece.start_row]).strip()
+
+
 def _pack(lines: _Lines, pieces: list[Piece], start: int, end: int) -> list[_Segment]:
     """Rows [start, end) as segments: cut before pieces, small neighbours merged."""
     groups: list[tuple[int, list[Piece]]] = []
     last = -1
     for piece in pieces:
+        if piece.start_row >= end:
+            break
         # What begins on a row where something else ends cannot be parted from it.
-        if piece.start_row > max(last, start - 1) or not groups:
+        if piece.start_row > last or not groups:
             groups.append((max(piece.start_row, start), [piece]))
         else:
             groups[-1][1].append(piece)
         last = max(last, piece.end_row)
+    groups.append((end, []))
     segments: list[_Segment] = []
-    first = groups[0][0] if groups else end
-    if first > start:
-        segments.append(_Segment(start, first))
-    for number, (row, members) in enumerate(groups):
-        stop = groups[number + 1][0] if number + 1 < len(groups) else end
-        if stop <= row:
-            continue
-        size = lines.size(row, stop)
-        piece = members[0]
-        function = bool(piece.names) and piece.kind not in SCOPES
-        if size <= TARGET_SIZE or (size <= MAX_SIZE and (function or not piece.children)):
-            segments.append(
-                _Segment(row, stop, bool(piece.names) and piece.kind != "constant" and size >= SOLID_SIZE)
-            )
-            continue
-        children = [c for m in members for c in (m.children or [m])] if len(members) > 1 else piece.children
-        if len(members) == 1 and not children:
+    row = start
+    for (first, members), (stop, _) in pairwise(groups):
+        size = lines.size(first, stop)
+        named = any(p.names for p in members)
+        whole = all(p.names and p.kind not in SCOPES for p in members) or not any(p.children for p in members)
+        if size <= (MAX_SIZE if whole else TARGET_SIZE):
+            if row < first:
+                segments.append(_Segment(row, first))
+            constant = all(p.kind in ("constant", "") for p in members)
+            segments.append(_Segment(first, stop, named and not constant and size >= SOLID_SIZE))
+        elif (
+            inner := [c for p in members for c in (p.children or [p])]
+            if len(members) > 1
+            else members[0].children
+        ):
+            # What comes before the first piece heads it: the comment of a class, the line it opens with.
+            inside = _pack(lines, inner, row, stop) if inner != members else [_Segment(row, stop)]
+            segments += [_Segment(s.start, s.end, s.solid or named) for s in inside]
+        else:
             segments.append(_Segment(row, stop, True))
-            continue
-        inner = _pack(lines, children, row, stop) if children != members else [_Segment(row, stop, True)]
-        if piece.names:
-            for segment in inner:
-                segment.solid = True
-        segments += inner
+        row = stop
+    if row < end:
+        segments.append(_Segment(row, end))
     return _merge(lines, segments)
 
 

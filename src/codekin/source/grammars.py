@@ -157,13 +157,12 @@ GRAMMARS: dict[str, Grammar] = {
     "rust": Grammar(
         "rust",
         _definitions(
-            {"@impl": "impl_item"},
+            {"@impl": "impl_item", "@rust_module": "mod_item"},
             function="function_item function_signature_item",
             struct="struct_item",
             union="union_item",
             enum="enum_item",
             trait="trait_item",
-            module="mod_item",
             macro="macro_definition",
             type="type_item associated_type",
             constant="const_item static_item",

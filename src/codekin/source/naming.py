@@ -57,7 +57,7 @@ def _named(node: Node) -> list[str]:
                 found = next((c for c in child.children if c.type in ("operator", "infix_id")), None)
                 break
     name = dotted(text_of(found).strip("'\""))
-    return [name] if name else []
+    return [name] if name and name != "_" else []
 
 
 _NAME_TYPES = words(
@@ -85,10 +85,19 @@ def _declared(node: Node) -> Node | None:
 
 def _declarator(node: Node) -> Naming:
     name = dotted(text_of(_declared(node)))
-    if not name or name in ("if", "while", "for", "switch"):
+    if " " in name and "operator" not in name:
+        # A macro in front misled the grammar: `API class Foo { ... }`, `API int f() { ... }`.
+        if match := _MISREAD_CLASS.search(name):
+            return match[1], [match[2]]
+        name = name.split()[-1]
+    if not name or name in _NOT_NAMES:
         return _NOTHING
     # Out-of-class: Foo::bar is a method of Foo.
     return ("method" if "." in name else "function"), [name]
+
+
+_MISREAD_CLASS = re.compile(r"\b(class|struct|union|enum)\s+(?:class\s+)?(\w+)")
+_NOT_NAMES = words("if while for switch return else do const noexcept override final try catch")
 
 
 def _declaration(node: Node) -> Naming:
@@ -246,6 +255,12 @@ def _go_types(node: Node) -> Naming:
 
 def _impl(node: Node) -> Naming:
     return "impl", [dotted(text_of(node.child_by_field_name("type"))).split(".")[-1]]
+
+
+def _rust_module(node: Node) -> Naming:
+    if node.child_by_field_name("body") is None:
+        return _NOTHING  # `mod parser;` says that there is a file
+    return "module", _named(node)
 
 
 def _constant(node: Node) -> Naming:
@@ -488,6 +503,7 @@ _RULES: dict[str, Callable[[Node], Naming]] = {
     "@r_call": _r_call,
     "@record": _record,
     "@rule": _rule,
+    "@rust_module": _rust_module,
     "@scala_value": _scala_value,
     "@sql": _sql,
     "@swift_class": _swift_class,

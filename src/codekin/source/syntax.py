@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from time import thread_time
 
-from tree_sitter import Node, Parser
+from tree_sitter import Language, Node, Parser
 from tree_sitter_language_pack import get_language
 
 from codekin.source.grammars import CLASS_LIKE, GRAMMARS, SCOPES, Grammar
@@ -65,8 +66,8 @@ class Piece:
 
 
 @cache
-def _parser(name: str) -> Parser:
-    return Parser(get_language(name))  # type: ignore[arg-type]
+def _language(name: str) -> Language:
+    return get_language(name)  # type: ignore[arg-type]
 
 
 # A header named .h may hold C++, which the C grammar makes little of.
@@ -93,18 +94,42 @@ def outline(source: bytes, grammar: Grammar, plain_limit: int, function_limit: i
     Classes, modules and their like are always looked into; plain code over `plain_limit` bytes and functions
     over `function_limit` bytes too, so that they can be cut.
     """
-    parser = _parser(grammar.parser)
-    root = parser.parse(source).root_node
+    root = _root(source, grammar)
+    if root is None:
+        return []
     broken = _broken(root)
     if 4 * broken > len(source) and grammar.parser in ("c", "cpp", "csharp"):
         # Conditional compilation lets braces open twice and close once.
-        other = parser.parse(_first_branches(source)).root_node
-        if (less := _broken(other)) < broken or (root.type == "ERROR" and other.type != "ERROR"):
+        other = _root(_first_branches(source), grammar)
+        if other is not None and (less := _broken(other)) < broken:
             root, broken = other, less
     pieces = _Outliner(grammar, plain_limit, function_limit).members(root, "", "", False, 0)
     if 2 * broken > len(source) and next(flatten(pieces), None) is None:
         return []
     return pieces
+
+
+# Seconds of processor time for a text, and for each byte of it: twenty times what sane code takes. Some
+# grammars need quadratic time for unbalanced brackets.
+_PATIENCE, _PATIENCE_PER_BYTE = 0.5, 4e-6
+_WATCHED_SIZE = 16_384
+_SLICE = 2048
+
+
+def _root(source: bytes, grammar: Grammar) -> Node | None:
+    """The root of the syntax tree; None if it took too long to make."""
+    parser = Parser(_language(grammar.parser))
+    if len(source) <= _WATCHED_SIZE:
+        return parser.parse(source).root_node
+    deadline = thread_time() + _PATIENCE + _PATIENCE_PER_BYTE * len(source)
+    try:
+        tree = parser.parse(
+            lambda at, _: source[at : at + _SLICE], progress_callback=lambda *_: thread_time() > deadline
+        )
+    except ValueError:  # what a stopped parse raises
+        return None
+    # Nodes know their text only if the parser was given it whole; the tree just made makes that quick.
+    return parser.parse(source, tree).root_node
 
 
 def _broken(root: Node) -> int:
@@ -289,7 +314,7 @@ def _last_row(node: Node) -> int:
 
 def _is_headless(node: Node) -> bool:
     """Whether a container has no keyword or brace of its own in front, just members."""
-    first = node.child(0)
+    first = node.child(0) if node.child_count else None
     return first is not None and first.is_named
 
 
