@@ -1,0 +1,217 @@
+"""What may be trained on: paths, whole files, queries and documents that are fit, and how queries are cleaned."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from codekin.source import language_of
+
+# Text nobody searches as code, or data in a format of its own.
+_DATA_LANGUAGES = frozenset(
+    "asm css dockerfile graphql haml html ini json less liquid make prisma scss svelte tex text toml "
+    "verilog vhdl vue xml yaml".split()
+)
+# Other people's code inside a package, of which neither licence nor origin is the package's; and tests,
+# whose names and comments describe the test rather than what it does.
+_SKIPPED_FOLDERS = frozenset(
+    "3rdparty 3rd-party third_party third-party thirdparty vendor vendored _vendor _vendored vendors node_modules "
+    "bower_components external externals extern ext_libs extlibs subprojects deps dep submodules site-packages "
+    "test tests testing testdata test-data __tests__ __mocks__ spec specs fixtures testsuite test_data "
+    "locale locales i18n lang langs translations min dist dist-newstyle umd bundles bundled godeps debian "
+    "typeshed".split()
+)
+_SKIPPED_NAME = re.compile(
+    r"\.min\.\w+$|[-.]bundle\.\w+$|\.d\.[mc]?ts$|\.pyi$|^test_|_test\.\w+$|_tests?\.\w+$|\.(?:test|spec)\.\w+$"
+    r"|Tests?\.(?:java|kt|cs|scala|swift|php)$|_pb2|\.pb\.\w+$|_generated\.|\.generated\.|\.g\.cs$|\.Designer\.cs$"
+    r"|^(?:changelog|changes|history|news|releases?|copying|licen[cs]e|notice|authors|contributors|credits"
+    r"|thanks|code_of_conduct|security|third.?party.*)\b",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=8)
+def held_out_names(repositories: Sequence[str]) -> frozenset[str]:
+    """The names under which held-out repositories (`owner/name`) turn up as packages and folders."""
+    names: set[str] = set()
+    for repository in repositories:
+        owner, _, name = repository.lower().partition("/")
+        names |= {name, f"{owner}-{name}", name.replace(".", "-"), name.removesuffix(".nvim")}
+        names |= {f"{owner}.{name}", f"lib{name}", f"lib{name}-dev", f"{name}-cpp", name.removesuffix("-cpp")}
+        names |= {f"rust-{name}", f"librust-{name}-dev", f"ruby-{name}", f"php-{name}", f"haskell-{name}"}
+        names |= {f"golang-github-{owner}-{name}", f"golang-github-{owner}-{name}-dev", f"node-{name}"}
+        names |= {f"golang-{name}", f"golang-{name}-dev", f"@{owner}/{name}", f"python-{name}"}
+    return frozenset(names)
+
+
+def is_source_path(path: str, held_out: tuple[str, ...] = ()) -> bool:
+    """Whether a package's file may be mined: source or prose of its own, no tests, nothing held out."""
+    pure = PurePosixPath(path)
+    folders = [part.lower() for part in pure.parts[:-1]]
+    if language_of(path) in _DATA_LANGUAGES or _SKIPPED_NAME.search(pure.name):
+        return False
+    if any(folder in _SKIPPED_FOLDERS or folder.startswith(".") for folder in folders):
+        return False
+    names = held_out_names(held_out)
+    # A folder may carry the version behind the name ("click-8.1").
+    return not any(folder in names or re.sub(r"-v?\d.*$", "", folder) in names for folder in folders) and (
+        pure.name.lower() not in ("nlohmann.hpp", "json.hpp")
+    )
+
+
+_COPYLEFT = re.compile(
+    r"GNU\s+(?:Lesser\s+|Library\s+|Affero\s+)?(?:General\s+)?Public\s+Licen[cs]e|\b[AL]?GPL(?:v?[23]|\b)"
+    r"|Mozilla\s+Public\s+License|\bMPL[- ]?[12]\.|Eclipse\s+Public\s+License|\bEPL-\d|\bCDDL\b|\bEUPL\b"
+    r"|Common\s+Public\s+License|CC[- ]BY[- ](?:NC|SA|ND)|Proprietary\s+and\s+confidential|Business\s+Source",
+    re.IGNORECASE,
+)
+_GENERATED = re.compile(
+    r"@generated\b|\bdo\s+not\s+(?:edit|modify)\b|\bauto-?(?:matically\s+)?generated\b"
+    r"|\bgenerated\s+(?:by|from|code|file|automatically)\b|\bmachine[- ]generated\b",
+    re.IGNORECASE,
+)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
+_HEAD = 3000
+
+
+def is_trainable(text: str) -> bool:
+    """Whether a whole file may be used: written by people, under the package's licence, no key inside."""
+    head = text[:_HEAD]
+    if _COPYLEFT.search(head) or _GENERATED.search(head) or _PRIVATE_KEY.search(text):
+        return False
+    lines = text.count("\n") + 1
+    return len(text) < 160 * lines  # more is minified or data
+
+
+_SECRET = re.compile(
+    r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{35}"
+    r"|\bsk_live_[0-9A-Za-z]{20,}|\beyJ[\w-]{20,}\.eyJ[\w-]{20,}\.[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+
+
+def has_secret(text: str) -> bool:
+    """Whether a text holds what looks like a live credential."""
+    return _SECRET.search(text) is not None
+
+
+# Where prose ends and reference sections begin, in the documentation conventions of the languages mined.
+_TAGS = re.compile(
+    r"^[ \t]*(?:[@\\](?!code\b|link\b|c\b|p\b|a\b|e\b|b\b|ref\b|brief\b|short\b|description\b|desc\b|summary\b"
+    r"|title\b|details\b|inheritdoc\b|ingroup\b|internal\b|since\b|api\b|name\b|module\b|class\b|function\b)"
+    r"[A-Za-z]+"
+    r"|:(?:param|type|return|returns|rtype|raise|raises|arg|args|keyword|var|ivar|cvar|meta|synopsis)\b[^:]*:"
+    r"|(?:Args?|Arguments|Parameters?|Params|Returns?|Yields?|Raises|Throws|Examples?|Notes?|See Also|References"
+    r"|Attributes|Keyword Args|Keyword Arguments|Usage|Inputs?|Outputs?|Warnings?|Shape|Synopsis|Options"
+    r"|Properties|Fields|Panics|Errors|Safety|Side effects|Complexity)\s*:?[ \t]*$"
+    r"|(?:Args?|Arguments|Parameters|Params|Returns|Usage|Examples?|Input|Output)\s*:[ \t]"
+    r"|#{1,4}[ \t]|-{3,}|={3,}|>>>|```|~~~|\.\.[ \t]|<(?:pre|ul|ol|table|dl|h\d|param|returns?|example|exception)\b"
+    r"|-[ \t]+(?:Parameters?|Returns?|Throws)\b|\+-)",
+    re.MULTILINE | re.IGNORECASE,
+)
+# Tags that say nothing themselves; what follows them may be the description.
+_LEADING_TAG = re.compile(
+    r"^[ \t]*(?:[@\\](?:brief|short|description|desc|summary|title|details)\b[ \t]*:?"
+    r"|[@\\](?:ingroup|internal|since|api|name|module|class|function)\b[^\n]*"
+    r"|</?(?:summary|remarks|p|para|description)>|(?:Public|Internal|Private|Deprecated|Summary|Description)\s*:"
+    r"|'''|\"\"\")[ \t]*",
+    re.MULTILINE | re.IGNORECASE,
+)
+_MARKUP = (
+    (re.compile(r"\{@\w+\s+([^}|]*?)(?:\|([^}]*))?\}"), lambda m: m[2] or m[1]),  # Javadoc, JSDoc inline tags
+    (re.compile(r"!\[[^\]]*\]\([^)]*\)"), lambda m: ""),  # Markdown image
+    (re.compile(r"\[([^\]]+)\]\((?:[^()]|\([^()]*\))*\)"), lambda m: m[1]),  # Markdown link
+    (re.compile(r"\[([^\]]+)\]\[[^\]]*\]"), lambda m: m[1]),
+    (re.compile(r"<see(?:also)?\s+(?:cref|langword|href)\s*=\s*\"(?:[A-Z]:)?([^\"]*)\"\s*/?>"), lambda m: m[1]),
+    (re.compile(r"<(?:type)?paramref\s+name\s*=\s*\"([^\"]*)\"\s*/?>"), lambda m: m[1]),
+    (re.compile(r":[\w:+.-]+:`([^`<]*?)(?:\s*<([^`>]*)>)?`"), lambda m: (m[1] or m[2] or "").lstrip("~!.")),
+    (re.compile(r"`([^`<]+?)\s*<[^`>]+>`_{1,2}"), lambda m: m[1]),  # reST link
+    (re.compile(r"\b[LCFBIE]<{1,3}\s*(?:([^<>|]*)\|)?([^<>]*?)\s*>{1,3}"), lambda m: m[1] or m[2]),  # POD
+    (re.compile(r"[\\@](?:c|p|a|e|b|ref|code|link|em)\b[ {]*"), lambda m: ""),  # Doxygen, roxygen
+    (re.compile(r"\\(?:link|code|emph|strong|pkg)\{([^{}]*)\}"), lambda m: m[1]),
+    (re.compile(r"</?[A-Za-z][\w:-]*(?:\s[^<>]*)?/?>"), lambda m: " "),  # HTML, XML
+    (re.compile(r"https?://\S+|\bwww\.\S+"), lambda m: ""),
+    (re.compile(r"&(?:lt|gt|amp|quot|nbsp);"), lambda m: _ENTITIES[m[0]]),
+    (re.compile(r"`+|\*\*|__(?=\w[^_]*__)|(?<=\w)__(?!\w)|''+"), lambda m: ""),
+    (re.compile(r"\s\(\s*(?:see\s*)?\)|\s\[\s*\]|\s<\s*>"), lambda m: ""),
+)
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"', "&nbsp;": " "}
+_SENTENCE_END = re.compile(r"(?<![A-Z.])(?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)(?<!cf)[.!?][\"')\]]*\s+(?=[A-Z`'\"(])")
+MIN_WORDS, MAX_WORDS = 3, 200
+_LONG = 40
+
+
+def summary(documentation: str) -> str:
+    """The prose that opens a documentation text, as one line: its first paragraph without tags and markup.
+
+    Of a paragraph over forty words, the sentences that fit into those, at least one.
+    """
+    text = _LEADING_TAG.sub("", documentation).strip()
+    if found := _TAGS.search(text):
+        text = text[: found.start()].rstrip()
+    paragraph = re.split(r"\n[ \t]*\n|\n[ \t]*(?=[-*+][ \t]|\d+[.)][ \t])", text, maxsplit=1)[0]
+    return clean_prose(paragraph, _LONG)
+
+
+def clean_prose(text: str, words: int = MAX_WORDS) -> str:
+    """A paragraph as one line without markup or links, of at most about `words` words, cut at a sentence."""
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    text = " ".join(text.split())
+    text = re.sub(r"\s+([.,;:!?])", r"\1", text).strip(" -*:#|=~\t")
+    if text.count(" ") < words:
+        return text
+    start, end = 0, 0
+    for stop in _SENTENCE_END.finditer(text):
+        if end and text.count(" ", start, stop.end()) > words:
+            break
+        end = stop.end()
+    return text[:end].strip() if end else text
+
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
+_BOILERPLATE = re.compile(
+    r"^(?:todo|fixme|xxx|hack|see\b(?! if| whether)|same as|ditto|as above|idem|inherit(?:ed)?\s?doc|\{?@inherit|non-javadoc"
+    r"|\(non-javadoc|auto-?generated|creates? new form|copyright|licen[cs]ed?\b|spdx|author|eslint|pylint|noqa"
+    r"|nolint|clang-format|istanbul|c8 ignore|prettier-ignore|type:|coding[:=]|vim:|-\*-|region\b|endregion"
+    r"|docstring|placeholder|constructor\.?$|default constructor|destructor|getter|setter|internal use|for internal"
+    r"|deprecated\b|do not use|not documented|undocumented|no description|missing documentation|overrides?\b"
+    r"|implements?\s+\S+\.?$|implementation of\s+\S+\.?$|test\b|\S+$|this (?:method|function|class) is (?:called|deprecated)"
+    r"|autogenerated|generated\b|wrapper (?:for|around)\s+\S+\.?$|alias (?:for|of)\s+\S+\.?$|used (?:by|in)\s+\S+\.?$)",
+    re.IGNORECASE,
+)
+_CODE_LIKE = re.compile(r"[{}();=<>\[\]|\\&^%$#@~]")
+_FOREIGN = frozenset(
+    "der die das und ist nicht ein eine mit fur von wird auf dem den le la les des une est pour dans que qui avec "
+    "sur du el los las una por para con del como il lo gli della che per sono nel um uma nao com os dos da "
+    "het een van niet voor wordt".split()
+)
+_ENGLISH = frozenset(
+    "the a an of to in is for and or if this that with from by on as be it are at not when which return returns "
+    "get set whether given all used can will into has using".split()
+)
+
+
+def is_query(text: str) -> bool:
+    """Whether a cleaned text could be what an English-speaking reader asks for: no boilerplate, no code."""
+    words = _WORD.findall(text)
+    if not MIN_WORDS <= len(words) <= MAX_WORDS or len(text) > 12 * MAX_WORDS:
+        return False
+    letters = sum(map(len, words))
+    if letters < 0.6 * len(text.replace(" ", "")) or len(_CODE_LIKE.findall(text)) > 0.06 * len(text):
+        return False
+    if not text.isascii() and sum(c > "\u024f" for c in text) > 0.05 * len(text):
+        return False
+    lower = [word.lower() for word in words]
+    foreign = sum(word in _FOREIGN for word in lower)
+    if foreign > 1 and foreign > sum(word in _ENGLISH for word in lower):
+        return False
+    return not _BOILERPLATE.match(text) and not has_secret(text)
+
+
+def fingerprint(text: str) -> int:
+    """64 bits that are equal for texts which differ in case and white space alone."""
+    normal = "".join(text.split()).lower().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(normal, digest_size=8).digest(), "big")
