@@ -19,6 +19,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from Stemmer import Stemmer
 
 Postings = NDArray[np.uint64]
 """(n,) uint64, sorted: `term << 32 | chunk << 8 | count`."""
@@ -29,15 +30,20 @@ CHUNK_LIMIT = 1 << 24
 _BLOCK_POSTINGS = 1024  # 8 KB: two pages of SQLite, read in some 10 µs
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_STEMMER = Stemmer("english", 0)  # no cache of its own: every word is stemmed once
 _MEMO_LIMIT = 500_000
 _LONGEST_TERM = 64  # characters; longer words are data (base64, hashes), cut so that the memo stays small
 
 
 class Field(Enum):
-    """Where a term occurs. The value is put before the term when it is hashed."""
+    """Where a term occurs. The value is put before the term when it is hashed.
+
+    `DEFINES` holds the terms of the names that a chunk defines, `NAME` those names whole, in lower case.
+    """
 
     TEXT = ""
     DEFINES = "d\0"
+    NAME = "n\0"
     STEM = "s\0"
     FOLDER = "f\0"
 
@@ -45,36 +51,13 @@ class Field(Enum):
 def terms(word: str) -> list[str]:
     """The terms of one word: its parts at case, underscore and digit boundaries, and itself if it has several.
 
-    Terms are lower-case, with plural and verb endings taken off: `retriedRequests` gives `retriedrequests`, `retry`,
+    Parts are lower-case and stemmed (Snowball's English): `retriedRequests` gives `retriedrequests`, `retri`,
     `request`.
     """
     word = word[:_LONGEST_TERM]
     parts = _PART.findall(word)
-    if len(parts) < 2:
-        return [_stem(part.lower()) for part in parts]
-    return [word.lower().strip("_"), *(_stem(part.lower()) for part in parts)]
-
-
-def _stem(word: str) -> str:
-    """A light English stemmer: plural `s`, then `ing` and `ed`, with the doubled consonant, `e` and `y` settled."""
-    if len(word) < 4 or not word.isascii():
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        word = word[:-3] + "y"
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-2] if word.endswith(("sses", "shes", "ches", "xes", "zes")) else word[:-1]
-    for ending in ("ing", "ed"):
-        root = word[: -len(ending)]
-        if word.endswith(ending) and len(root) > 2 and re.search("[aeiouy]", root):
-            if ending == "ed" and root.endswith("i"):
-                return root[:-1] + "y"
-            if root[-1] == root[-2] and root[-1] not in "lsz":
-                root = root[:-1]
-            word = root
-            break
-    if word.endswith("e") and len(word) > 4:
-        word = word[:-1]
-    return word
+    stems: list[str] = _STEMMER.stemWords([part.lower() for part in parts])
+    return stems if len(stems) < 2 else [word.lower().strip("_"), *stems]
 
 
 def words(text: str) -> list[str]:
@@ -97,7 +80,8 @@ class _Vocabulary(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         self[word] = row = len(self)
-        self.hashes += [term_hash(term, self.field) for term in terms(word)]
+        found = [word.lower()] if self.field is Field.NAME else terms(word)
+        self.hashes += [term_hash(term, self.field) for term in found]
         self.starts.append(len(self.hashes))
         return row
 
@@ -126,6 +110,7 @@ class Indexer:
         columns = [
             body,
             self._field(Field.DEFINES, [document.defines for document in documents])[0],
+            self._field(Field.NAME, [document.defines for document in documents])[0],
             self._field(Field.STEM, [document.stem for document in documents])[0],
             self._field(Field.FOLDER, [document.folders for document in documents])[0],
         ]

@@ -24,15 +24,15 @@ Scores = NDArray[np.float32]
 class Weights:
     """What each signal counts. 0 (1 for a factor) switches it off."""
 
-    semantic: float = 1.0
+    semantic: float = 0.6
     lexical: float = 1.0
-    defines: float = 0.5
-    stem: float = 0.6
-    folder: float = 0.2
-    symbol: float = 2.0
-    support: float = 0.3
-    unasked: float = 0.3
-    repeat: float = 0.6
+    defines: float = 0.4
+    stem: float = 2.0
+    folder: float = 0.5
+    symbol: float = 1.0
+    support: float = 0.2
+    unasked: bool = True
+    repeat: float = 0.4
 
 
 WEIGHTS = Weights()
@@ -62,25 +62,19 @@ class Query:
     symbol: str | None
     """The name that is looked up, where the whole query is an identifier: `send` of `Session.send`."""
     names: tuple[str, ...]
-    """Identifiers in the query, `symbol` among them, in the form that definitions have in the index."""
+    """Identifiers in the query, `symbol` among them, in lower case."""
 
 
 def parse(text: str) -> Query:
     """Reads a query: its terms, and whether it is a symbol look-up."""
+    words = lexical.words(text)
+    kept = [word for word in words if word.lower() not in _STOP_WORDS] or words
+    terms = tuple(dict.fromkeys(term for word in kept for term in lexical.terms(word)))
     stripped = text.strip().removesuffix("()")
-    symbol = _QUALIFIER.split(stripped)[-1] if _IDENTIFIER.fullmatch(stripped) else None
-    found = [term for word in lexical.words(text) for term in lexical.terms(word)]
-    kept = [term for term in found if term not in _STOP_WORDS] or found
-    names = (
-        [symbol]
-        if symbol
-        else [word for word in lexical.words(text) if len(lexical.terms(word)) > 1 and not word.isdigit()]
-    )
-    return Query(
-        tuple(dict.fromkeys(kept)),
-        symbol,
-        tuple(lexical.terms(name)[0] for name in names if lexical.terms(name)),
-    )
+    if _IDENTIFIER.fullmatch(stripped):
+        symbol = _QUALIFIER.split(stripped)[-1]
+        return Query(terms, symbol, (symbol.lower(),))
+    return Query(terms, None, tuple(word.lower() for word in kept if len(lexical.terms(word)) > 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +124,7 @@ def rank(
     if not len(rows):
         return rows, np.empty(0, np.float32)
     files = file_of[rows]
+    asked = frozenset(query.terms)
     candidates = signals.of(rows)
     scores = fuse(candidates, weights)
     scores += weights.defines * candidates.defines
@@ -137,7 +132,7 @@ def rank(
     scores += weights.folder * candidates.folder
     scores += weights.symbol * candidates.symbol
     scores = scores * np.array(
-        [unasked(paths[file], query.terms, weights.unasked) for file in files], np.float32
+        [unasked(paths[file], asked) if weights.unasked else 1.0 for file in files.tolist()], np.float32
     )
     scores = support(scores, files, weights.support)
     return spread(rows, scores, files, top, weights.repeat)
@@ -183,26 +178,64 @@ def spread(
     return rows[order], scores[order]
 
 
-_UNASKED: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = (
-    (
-        re.compile(
-            r"(?:^|/)(?:tests?|testing|__tests__|spec|specs|fixtures?|mocks?|__mocks__|testdata|e2e|benches|benchmarks?)/"
-            r"|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:test|tests|spec|specs)|[^/]*[a-z0-9](?:Tests?|Spec|Suite)|conftest)\.\w+$"
-        ),
-        frozenset(lexical.terms("tests test testing spec fixture mock benchmark suite")),
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of file that repeats the words of a question and seldom answers it."""
+
+    pattern: re.Pattern[str]
+    factor: float
+    asked: frozenset[str]
+    """Terms that ask for this kind."""
+
+
+def _kind(pattern: str, factor: float, asked: str) -> _Kind:
+    return _Kind(re.compile(pattern), factor, frozenset(lexical.terms(word)[0] for word in asked.split()))
+
+
+_UNASKED = (
+    _kind(  # tests: by folder, and by the name customs of the languages' test runners
+        r"(?:^|/)(?:tests?|testing|__tests__|specs?|fixtures?|mocks?|__mocks__|testdata|e2e)/"
+        r"|(?:^|/)(?:test_[^/]*|[^/]*[_.-](?:tests?|specs?)|[^/]*[a-z0-9](?:Tests?|Spec|Suite)|conftest)\.\w+$",
+        0.3,
+        "test tests testing spec specs fixture mock e2e",
     ),
+    _kind(r"(?:^|/)(?:bench|benches|benchmarks?|perf)/", 0.4, "bench benchmark performance speed"),
+    _kind(
+        r"(?:^|/)(?:_?examples?|samples?|demos?|docs?_src|tutorials?)/", 0.4, "example sample demo tutorial"
+    ),
+    _kind(
+        r"\.(?:md|mdx|markdown|rst|txt|adoc|html?|in|tex)$|(?:^|/)(?:README|CHANGELOG|CONTRIBUTING|LICENSE)[^/]*$",
+        0.5,
+        "docs documentation readme changelog guide tutorial licence license contributing markdown html",
+    ),
+    _kind(
+        r"\.(?:json5?|ya?ml|toml|ini|cfg|xml|properties|css|scss)$",
+        0.5,
+        "config configuration json yaml toml xml settings css style workflow ci package",
+    ),
+    _kind(
+        r"(?:^|/)(?:_?compat|legacy|deprecated|vendor(?:ed)?|_vendor|third_party|generated)/",
+        0.4,
+        "compat compatibility legacy deprecated vendor generated",
+    ),
+    _kind(
+        r"(?:^|/)(?:__init__\.py|package-info\.java|index\.[jt]sx?|mod\.rs|lib\.rs)$",
+        0.7,
+        "export module package index",
+    ),
+    _kind(r"\.d\.[cm]?ts$|\.pyi$", 0.7, "declaration type types typing stub"),
 )
 
 
 @lru_cache(maxsize=65_536)
-def _unasked_kinds(path: str) -> tuple[frozenset[str], ...]:
-    return tuple(asked for pattern, asked in _UNASKED if pattern.search(path))
+def _kinds(path: str) -> tuple[_Kind, ...]:
+    return tuple(kind for kind in _UNASKED if kind.pattern.search(path))
 
 
-def unasked(path: str, terms: tuple[str, ...], factor: float) -> float:
-    """Tests and their like repeat the words of what they test, and seldom answer, unless they are asked for."""
+def unasked(path: str, terms: frozenset[str]) -> float:
+    """Tests, documents, examples and the like count less, unless the query asks for them."""
     weight = 1.0
-    for asked in _unasked_kinds(path):
-        if not asked.intersection(terms):
-            weight *= factor
+    for kind in _kinds(path):
+        if kind.asked.isdisjoint(terms):
+            weight *= kind.factor
     return weight

@@ -55,7 +55,7 @@ class View:
             share /= max(total, 1e-9)
         symbol = np.zeros(n, np.float32)
         for name in query.names:
-            rows, _ = self._store.matches(self.contents, lexical.term_hash(name, Field.DEFINES))
+            rows, _ = self._store.matches(self.contents, lexical.term_hash(name, Field.NAME))
             symbol[rows] = 1.0
         return Signals(
             semantic=np.zeros(n, np.float32) if vector is None else self.vectors.cosines(vector),

@@ -1,0 +1,153 @@
+"""Which lines of a chunk answer a query, and which words in them to mark."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from codekin.search.lexical import terms
+
+# A subtoken of an identifier: acronym ("HTTP", "URLs"), word of any script ("Server", "größe"), number.
+_WORD = re.compile(r"[A-Z]+s?(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
+
+# What a question is made of and code is full of: it says nothing about which line answers.
+_FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a about all an and any are as at be been before being but by can could did do does done each for "
+        "from get gets had has have how i if in into is it its me my no not of on one or our should so some "
+        "such than that the their them then there these they this those through to use used uses using was "
+        "we were what when where whether which while who why will with would you your",
+    )
+)
+# What makes a noun of a verb, on top of the inflections that the lexical index takes off.
+_DERIVATIONS = ("ion", "er", "or")
+_SHORTEST_STEM = 3
+# A window shows a quarter of its spare lines above what it found: the reason is read downwards.
+_LINES_ABOVE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A window of a chunk's lines. Lines count from 0 at the chunk's first line; `last` is inclusive."""
+
+    first: int
+    last: int
+    definition: int
+    """The line that names what the chunk defines; 0 if none does."""
+    marks: dict[int, list[tuple[int, int]]]
+    """For each line of the chunk that has any: the `(start, end)` offsets of words of the query."""
+
+
+@lru_cache(maxsize=1 << 16)
+def stem(word: str) -> str:
+    """What a word's forms share: `decoding`, `Decoder`, `decodes` -> `decod`.
+
+    Coarser than the terms of the lexical index: what is marked is read by a person, who forgives a wrong mark
+    sooner than a missing one.
+    """
+    root = next(iter(terms(word.lower())), word.lower())
+    for ending in _DERIVATIONS:
+        if root.endswith(ending) and len(root) - len(ending) >= _SHORTEST_STEM:
+            root = root[: -len(ending)]
+            # "mapper" is of "map"; "caller" of "call".
+            if root[-1] == root[-2] and root[-1] not in "aeiouls":
+                root = root[:-1]
+            break
+    # "configuration" is of "configure", "validator" of "valid"; but "format" is not of "form".
+    return root[:-2] if root.endswith("at") and len(root) >= 7 else root
+
+
+def words(text: str) -> Iterator[tuple[str, int, int]]:
+    """Every word of `text`, identifiers split into their subtokens: `(stem, start, end)`."""
+    for match in _WORD.finditer(text):
+        yield stem(match[0]), match.start(), match.end()
+
+
+def query_words(query: str) -> set[str]:
+    """The stems of `query` that tell one line from another: all but function words and single letters."""
+    return {
+        stem(word)
+        for word in _WORD.findall(query)
+        if word.lower() not in _FUNCTION_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit())
+    }
+
+
+def snippet(text: str, query: str, max_lines: int, *, symbol: str = "") -> Snippet:
+    """The `max_lines` lines of `text` that say most about `query`.
+
+    A line counts by the stems it shares with the query, each weighted by how few lines of the chunk have it.
+    Where no line shares any, the window starts at the definition: the first line with the last part of
+    `symbol` (a qualified name).
+    """
+    lines = text.split("\n")
+    while len(lines) > 1 and not lines[-1].strip():
+        lines.pop()
+    wanted = query_words(query)
+    marks: dict[int, list[tuple[int, int]]] = {}
+    found: dict[int, set[str]] = {}
+    for number, line in enumerate(lines):
+        hits = [hit for hit in words(line) if hit[0] in wanted]
+        if hits:
+            marks[number] = [(start, end) for _, start, end in hits]
+            found[number] = {hit[0] for hit in hits}
+
+    definition = _definition_line(lines, symbol)
+    first, last = _best_window(found, max_lines) or (definition, definition)
+    if definition <= first and last < definition + max_lines:
+        first = definition
+    first, last = _fill(first, last, len(lines), max_lines, stay=first == definition)
+    while first < last and not lines[first].strip():
+        first += 1
+    while last > first and not lines[last].strip():
+        last -= 1
+    return Snippet(first, last, definition, marks)
+
+
+def _definition_line(lines: list[str], symbol: str) -> int:
+    name = re.split(r"[.:#/]", symbol)[-1] if symbol else ""
+    if name:
+        # Not preceded by "@" or "#": a decorator or comment may say the name before the definition does.
+        whole = re.compile(rf"(?<![\w@]){re.escape(name)}(?!\w)")
+        comment = re.compile(r"\s*(?:#|//|/\*|\*|--|@)")
+        for number, line in enumerate(lines):
+            if whole.search(line) and not comment.match(line):
+                return number
+    return next((number for number, line in enumerate(lines) if line.strip()), 0)
+
+
+def _best_window(found: dict[int, set[str]], max_lines: int) -> tuple[int, int] | None:
+    """First and last matching line of the window of `max_lines` with the heaviest distinct stems."""
+    if not found:
+        return None
+    frequency = Counter(word for line in found.values() for word in line)
+    weight = {word: 1 / (1 + math.log(count)) for word, count in frequency.items()}
+    numbers = sorted(found)
+    best, best_score = (numbers[0], numbers[0]), 0.0
+    for position, start in enumerate(numbers):
+        seen: set[str] = set()
+        repeated = 0.0
+        end = start
+        for number in numbers[position:]:
+            if number - start >= max_lines:
+                break
+            end = number
+            seen |= found[number]
+            repeated += sum(weight[word] for word in found[number])
+        # Distinct words decide; among windows with the same ones, the denser wins.
+        score = sum(weight[word] for word in seen) + 0.1 * repeated
+        if score > best_score + 1e-9:
+            best, best_score = (start, end), score
+    return best
+
+
+def _fill(first: int, last: int, count: int, max_lines: int, *, stay: bool) -> tuple[int, int]:
+    """The window widened to `max_lines` of `count` lines; `stay` keeps its first line."""
+    spare = max_lines - (last - first + 1)
+    above = 0 if stay else min(first, max(spare // _LINES_ABOVE, spare - (count - 1 - last)))
+    first -= above
+    return first, min(count - 1, last + spare - above)
