@@ -1,0 +1,129 @@
+"""The arguments and options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from codekin.errors import InputError
+from codekin.tasks import Task
+
+if TYPE_CHECKING:
+    from codekin.search import CodeIndex
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def task(default: Task) -> Callable[[_Command], _Command]:
+    """The `--task` option."""
+    return click.option(
+        "--task",
+        type=click.Choice([task.value for task in Task]),
+        default=default.value,
+        show_default=True,
+        help="What the query asks for.",
+    )
+
+
+query = click.argument("query")
+root = click.argument("path", type=click.Path(path_type=Path), default=Path())
+top = click.option(
+    "-n",
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    metavar="N",
+    show_default=True,
+    help="Show the best N.",
+)
+languages = click.option(
+    "-l", "--language", "languages", multiple=True, metavar="NAME", help="Only this language. Repeatable."
+)
+globs = click.option(
+    "--path",
+    "globs",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that match; with a leading ! only files that don't. Repeatable.",
+)
+mode = click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "semantic", "lexical"]),
+    default="hybrid",
+    show_default=True,
+    help="What counts: meaning and words, meaning, or words.",
+)
+context = click.option(
+    "-C",
+    "--context",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Show N more lines around each snippet.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+no_update = click.option("--no-update", is_flag=True, help="Answer from the index as it stands.")
+index_folder = click.option(
+    "--index",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    envvar="CODEKIN_INDEX",
+    help="Keep the index here, not in the user's cache folder. [env: CODEKIN_INDEX]",
+)
+max_size = click.option(
+    "--max-size", metavar="SIZE", help="Skip larger files: bytes, or like 500K, 2M. [default: 1M]"
+)
+color = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colours and links.",
+)
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def read_query(query: str) -> str:
+    """The query itself, from stdin if it is "-"; bytes that aren't UTF-8 become replacement characters."""
+    data = sys.stdin.buffer.read() if query == "-" else os.fsencode(query)
+    text = data.decode("utf-8", "replace").strip()
+    if not text:
+        raise InputError("the query is empty")
+    return text
+
+
+def read_size(size: str) -> int:
+    """The bytes that `size` says: "4096", "500K", "1.5M"."""
+    match = _SIZE.fullmatch(size.strip())
+    if not match:
+        raise InputError(f"--max-size {size!r} is no size; write bytes, or like 500K, 2M")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def split_globs(globs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What `CodeIndex.search` takes as `include` and `exclude`."""
+    return {
+        "include": tuple(glob for glob in globs if not glob.startswith("!")),
+        "exclude": tuple(glob[1:] for glob in globs if glob.startswith("!")),
+    }
+
+
+def open_index(path: Path, folder: Path | None, max_size: str | None = None) -> CodeIndex:
+    """The index of `path`, not yet brought up to date."""
+    from codekin.search import CodeIndex
+
+    if not path.is_dir():
+        raise InputError(
+            f"{path} is a file; give the folder it is in" if path.exists() else f"no folder {path}"
+        )
+    limit: dict[str, Any] = {} if max_size is None else {"max_bytes": read_size(max_size)}
+    return CodeIndex(path, index=folder, update=False, **limit)
