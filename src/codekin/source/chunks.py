@@ -167,20 +167,26 @@ def _pack(lines: _Lines, pieces: list[Piece], start: int, end: int) -> list[_Seg
 
 
 def _merge(lines: _Lines, segments: list[_Segment]) -> list[_Segment]:
+    """Small neighbours as one, and what is tiny as part of the smaller of its neighbours."""
     merged: list[_Segment] = []
     for segment in segments:
-        if merged:
-            before = merged[-1]
-            size, other = lines.size(before.start, before.end), lines.size(segment.start, segment.end)
-            limit = TARGET_SIZE
-            if min(size, other) < TINY_SIZE:
-                limit = MAX_SIZE
-            elif before.solid or segment.solid:
-                limit = 0
-            if size + other <= limit:
-                merged[-1] = _Segment(before.start, segment.end, before.solid or segment.solid)
+        before = merged[-1] if merged else segment
+        if before.solid or segment.solid or not merged or lines.size(before.start, segment.end) > TARGET_SIZE:
+            merged.append(segment)
+        else:
+            merged[-1] = _Segment(before.start, segment.end)
+    at = 0
+    while at < len(merged):
+        segment = merged[at]
+        if lines.size(segment.start, segment.end) < TINY_SIZE:
+            joined = [_Segment(a.start, b.end, True) for a, b in pairwise(merged[max(at - 1, 0) : at + 2])]
+            best = min(joined, key=lambda s: lines.size(s.start, s.end), default=segment)
+            if best is not segment and lines.size(best.start, best.end) <= MAX_SIZE:
+                first = at - 1 if best.start < segment.start else at
+                merged[first : first + 2] = [best]
+                at = first
                 continue
-        merged.append(segment)
+        at += 1
     return merged
 
 

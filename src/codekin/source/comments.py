@@ -8,7 +8,7 @@ import textwrap
 _BLOCK = re.compile(
     r"^\s*(?:/\*+!?<?|\(\*+|\{-+\s*[|^]?|<!--+|--\[=*\[|%\{|=begin\b)|(?:\*+/|\*+\)|-+\}|--+>|\]=*\]|%\}|=end)\s*$"
 )
-_STAR = re.compile(r"^[ \t]*\*(?!/) ?", re.M)
+_STAR = re.compile(r"^[ \t]*\*+(?!/) ?", re.M)
 _LINE = re.compile(r"^[ \t]*(?://[/!]*<?|--+[ ]?[|^]|--+|##*'?!?|;+|%+)[ \t]?", re.M)
 _POD = re.compile(
     r"^=(?:cut|pod|back|over\b.*|begin\b.*|end\b.*|encoding\b.*)$|^=(?:head\d|item)[ \t]+", re.M

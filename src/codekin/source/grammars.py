@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codekin.source import naming
 from codekin.source.languages import words
+from codekin.source.naming import Rule
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """The facts of one grammar.
 
-    `definitions` maps the type of a defining node to its kind: "function", "class" and so on, or a name
-    after "@" where the node itself has to be looked at (`codekin.source.naming`). `containers` are the nodes
+    `definitions` maps the type of a defining node to its kind, "function", "class" and so on, or to the rule
+    of `codekin.source.naming` that finds it out. `containers` are the nodes
     to look through for more definitions: bodies of classes, blocks, wrappers such as `export`. `attached`
     are siblings in front of a definition that belong to it, comments aside. `bodies` are the node types of a
     definition's body where the grammar has no field called "body".
     """
 
     parser: str
-    definitions: Mapping[str, str]
+    definitions: Mapping[str, Rule]
     containers: frozenset[str] = frozenset()
     comments: frozenset[str] = frozenset({"comment"})
     attached: frozenset[str] = frozenset()
@@ -35,8 +37,10 @@ SCOPES = CLASS_LIKE | {"module", "package", "constant"}
 """Kinds looked into for more definitions."""
 
 
-def _definitions(special: Mapping[str, str] | None = None, **kinds: str) -> dict[str, str]:
-    found = {node: kind.rstrip("_") for kind, nodes in kinds.items() for node in nodes.split()}
+def _definitions(special: Mapping[Rule, str] | None = None, **kinds: str) -> dict[str, Rule]:
+    found: dict[str, Rule] = {
+        node: kind.rstrip("_") for kind, nodes in kinds.items() for node in nodes.split()
+    }
     for rule, nodes in (special or {}).items():
         found |= dict.fromkeys(nodes.split(), rule)
     return found
@@ -46,11 +50,11 @@ _SCRIPT = Grammar(
     "javascript",
     _definitions(
         {
-            "@variable": "lexical_declaration variable_declaration",
-            "@assignment": "expression_statement",
-            "@field": "field_definition public_field_definition",
-            "@pair": "pair",
-            "@export": "export_statement",
+            naming.variable: "lexical_declaration variable_declaration",
+            naming.assignment: "expression_statement",
+            naming.field: "field_definition public_field_definition",
+            naming.pair: "pair",
+            naming.export: "export_statement",
         },
         function="function_declaration generator_function_declaration method_definition function_signature "
         "method_signature abstract_method_signature",
@@ -71,7 +75,9 @@ GRAMMARS: dict[str, Grammar] = {
     "python": Grammar(
         "python",
         _definitions(
-            {"@assignment": "expression_statement"}, function="function_definition", class_="class_definition"
+            {naming.python_assignment: "assignment"},
+            function="function_definition",
+            class_="class_definition",
         ),
         containers=words(
             "decorated_definition block if_statement elif_clause else_clause try_statement except_clause "
@@ -84,6 +90,7 @@ GRAMMARS: dict[str, Grammar] = {
     "java": Grammar(
         "java",
         _definitions(
+            {naming.java_field: "field_declaration"},
             function="method_declaration constructor_declaration compact_constructor_declaration "
             "annotation_type_element_declaration",
             class_="class_declaration record_declaration",
@@ -97,11 +104,11 @@ GRAMMARS: dict[str, Grammar] = {
         "c",
         _definitions(
             {
-                "@declarator": "function_definition",
-                "@declaration": "declaration",
-                "@typedef": "type_definition",
-                "@macro": "preproc_def preproc_function_def",
-                "@record": "struct_specifier union_specifier enum_specifier",
+                naming.declarator: "function_definition",
+                naming.declaration: "declaration",
+                naming.typedef: "type_definition",
+                naming.macro: "preproc_def preproc_function_def",
+                naming.record: "struct_specifier union_specifier enum_specifier",
             },
         ),
         containers=words(
@@ -112,11 +119,11 @@ GRAMMARS: dict[str, Grammar] = {
         "cpp",
         _definitions(
             {
-                "@declarator": "function_definition",
-                "@declaration": "declaration",
-                "@typedef": "type_definition",
-                "@macro": "preproc_def preproc_function_def",
-                "@record": "struct_specifier union_specifier enum_specifier class_specifier",
+                naming.declarator: "function_definition",
+                naming.declaration: "declaration",
+                naming.typedef: "type_definition",
+                naming.macro: "preproc_def preproc_function_def",
+                naming.record: "struct_specifier union_specifier enum_specifier class_specifier",
             },
             type="alias_declaration concept_definition",
         ),
@@ -129,7 +136,10 @@ GRAMMARS: dict[str, Grammar] = {
     "csharp": Grammar(
         "csharp",
         _definitions(
-            {"@operator": "operator_declaration conversion_operator_declaration indexer_declaration"},
+            {
+                naming.java_field: "field_declaration",
+                naming.operator: "operator_declaration conversion_operator_declaration indexer_declaration",
+            },
             function="method_declaration constructor_declaration destructor_declaration "
             "local_function_statement",
             property="property_declaration",
@@ -147,9 +157,9 @@ GRAMMARS: dict[str, Grammar] = {
         "go",
         _definitions(
             {
-                "@go_method": "method_declaration",
-                "@go_values": "const_declaration var_declaration",
-                "@go_types": "type_declaration",
+                naming.go_method: "method_declaration",
+                naming.go_values: "const_declaration var_declaration",
+                naming.go_types: "type_declaration",
             },
             function="function_declaration",
         ),
@@ -157,7 +167,7 @@ GRAMMARS: dict[str, Grammar] = {
     "rust": Grammar(
         "rust",
         _definitions(
-            {"@impl": "impl_item", "@rust_module": "mod_item"},
+            {naming.impl: "impl_item", naming.rust_module: "mod_item"},
             function="function_item function_signature_item",
             struct="struct_item",
             union="union_item",
@@ -174,7 +184,7 @@ GRAMMARS: dict[str, Grammar] = {
     "ruby": Grammar(
         "ruby",
         _definitions(
-            {"@constant": "assignment", "@call": "call"},
+            {naming.constant: "assignment", naming.call: "call"},
             function="method singleton_method",
             class_="class",
             module="module",
@@ -184,7 +194,7 @@ GRAMMARS: dict[str, Grammar] = {
     "php": Grammar(
         "php",
         _definitions(
-            {"@const": "const_declaration"},
+            {naming.const: "const_declaration"},
             function="function_definition method_declaration",
             class_="class_declaration",
             interface="interface_declaration",
@@ -198,7 +208,7 @@ GRAMMARS: dict[str, Grammar] = {
     "kotlin": Grammar(
         "kotlin",
         _definitions(
-            {"@kotlin_class": "class_declaration", "@kotlin_property": "property_declaration"},
+            {naming.kotlin_class: "class_declaration", naming.kotlin_property: "property_declaration"},
             function="function_declaration",
             object="object_declaration",
             type="type_alias",
@@ -211,9 +221,9 @@ GRAMMARS: dict[str, Grammar] = {
         "swift",
         _definitions(
             {
-                "@swift_class": "class_declaration",
-                "@swift_property": "property_declaration",
-                "@keyword": "init_declaration deinit_declaration subscript_declaration",
+                naming.swift_class: "class_declaration",
+                naming.swift_property: "property_declaration",
+                naming.keyword: "init_declaration deinit_declaration subscript_declaration",
             },
             function="function_declaration protocol_function_declaration",
             interface="protocol_declaration",
@@ -226,7 +236,7 @@ GRAMMARS: dict[str, Grammar] = {
     "scala": Grammar(
         "scala",
         _definitions(
-            {"@scala_value": "val_definition var_definition"},
+            {naming.scala_value: "val_definition var_definition"},
             function="function_definition function_declaration",
             class_="class_definition",
             object="object_definition package_object",
@@ -241,7 +251,7 @@ GRAMMARS: dict[str, Grammar] = {
     "haskell": Grammar(
         "haskell",
         _definitions(
-            {"@haskell_instance": "instance"},
+            {naming.haskell_instance: "instance"},
             function="signature function bind pattern_synonym foreign_import",
             struct="data_type newtype",
             type="type_synomym type_family data_family",
@@ -256,22 +266,22 @@ GRAMMARS: dict[str, Grammar] = {
     "lua": Grammar(
         "lua",
         _definitions(
-            {"@lua_assignment": "assignment_statement", "@lua_field": "field"},
+            {naming.lua_assignment: "assignment_statement", naming.lua_field: "field"},
             function="function_declaration",
         ),
         containers=words("variable_declaration table_constructor assignment_statement expression_list"),
     ),
     "elixir": Grammar(
         "elixir",
-        _definitions({"@elixir": "call"}),
+        _definitions({naming.elixir: "call", naming.elixir_attribute: "unary_operator"}),
         containers=words("do_block"),
         attached=words("unary_operator"),
-        bodies=words("do_block"),
+        bodies=words("do_block keywords"),
         clauses=True,
     ),
     "zig": Grammar(
         "zig",
-        _definitions({"@zig": "Decl"}),
+        _definitions({naming.zig: "Decl"}),
         containers=words(
             "VarDecl ErrorUnionExpr SuffixExpr ContainerDecl Block Statement AssignExpr BlockExprStatement"
         ),
@@ -290,7 +300,7 @@ GRAMMARS: dict[str, Grammar] = {
         "sql",
         _definitions(
             {
-                "@sql": "create_table create_view create_materialized_view create_index create_function "
+                naming.sql: "create_table create_view create_materialized_view create_index create_function "
                 "create_trigger create_type create_procedure create_schema create_sequence"
             },
         ),
@@ -300,13 +310,13 @@ GRAMMARS: dict[str, Grammar] = {
     ),
     "r": Grammar(
         "r",
-        _definitions({"@r": "binary_operator", "@r_call": "call", "@r_argument": "argument"}),
+        _definitions({naming.r: "binary_operator", naming.r_call: "call", naming.r_argument: "argument"}),
         containers=words("call arguments argument braced_expression"),
     ),
     "perl": Grammar(
         "perl",
         _definitions(
-            {"@perl_constant": "use_statement"},
+            {naming.perl_constant: "use_statement"},
             function="subroutine_declaration_statement method_declaration_statement",
             package="package_statement class_statement",
         ),
@@ -319,10 +329,10 @@ GRAMMARS: dict[str, Grammar] = {
         containers=words("methods properties"),
         bodies=words("block"),
     ),
-    "html": Grammar("html", _definitions({"@element": "element"})),
+    "html": Grammar("html", _definitions({naming.element: "element"})),
     "css": Grammar(
         "css",
-        _definitions({"@rule": "rule_set", "@keyframes": "keyframes_statement"}),
+        _definitions({naming.rule: "rule_set", naming.keyframes: "keyframes_statement"}),
         containers=words("media_statement supports_statement block"),
         bodies=words("block keyframe_block_list"),
     ),

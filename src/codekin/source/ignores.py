@@ -2,7 +2,8 @@
 
 The walk asks about every entry once, from the top down, and never enters an ignored folder; so a pattern has
 to match the entry itself, never what lies below it. That is why pathspec, which matches whole paths at once,
-does not fit: it lets `!*/` bring back the files within a folder.
+does not fit: it lets `!*/` bring back the files within a folder. `?` and `[...]` match one character; in git,
+one byte.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def _translate(glob: str) -> str | None:
             stars = at
             while at < end and glob[at] == "*":
                 at += 1
-            whole = at - stars == 2 and (stars == 0 or glob[stars - 1] == "/")
+            whole = at - stars > 1 and (stars == 0 or glob[stars - 1] == "/")
             if whole and at == end:
                 out.append(".*" if stars == 0 else ".+")
             elif whole and glob[at] == "/":
@@ -241,8 +242,7 @@ def _translate_class(glob: str, at: int) -> tuple[str, int] | None:
             high, at = _class_character(glob, at + 1)
             if low and high and low <= high:
                 items.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            items.append(re.escape(low))
+        items.append(re.escape(low))
     if not items:
         items.append("/")
     return (f"[^/{''.join(items)}]" if negated else f"(?!/)[{''.join(items)}]"), at + 1

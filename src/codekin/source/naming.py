@@ -1,7 +1,7 @@
 """What a defining syntax node defines: its kind and names.
 
-A rule is one function for the nodes that `grammars` marks with "@": it gives the kind and the names, none if
-the node turns out to define nothing worth finding.
+Most nodes have a field for that; for the others `grammars` names one of the rules here. A rule gives no names
+if the node turns out to define nothing worth finding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from codekin.source.languages import words
 
 Naming = tuple[str, list[str]]
 """Kind and names; the first name, dotted if it says its own scope, stands for the definition."""
+
+Rule = str | Callable[[Node], Naming]
+"""A kind, or what finds it out."""
 
 _NOTHING: Naming = ("", [])
 _NAME_LIMIT = 120
@@ -32,18 +35,16 @@ def dotted(name: str) -> str:
     """A qualified name written with dots and without type arguments: "a::Foo<T>::bar" is "a.Foo.bar"."""
     if "\n" in name or len(name) > _NAME_LIMIT:
         name = " ".join(name[:_NAME_LIMIT].split())
-    if "operator" in name:
-        return _SEPARATOR.sub(".", name) if "::" in name else name
+    if "operator" in name or not name[:1].isidentifier():
+        return name.replace("::", ".")  # brackets and colons may be the name itself
     while (shorter := _BRACKETED.sub("", name)) != name:
         name = shorter
     return _SEPARATOR.sub(".", name).strip(". ")
 
 
-def name_of(node: Node, kind: str) -> Naming:
-    """Kind and names of a node whose type says its kind, or whose rule ("@...") does."""
-    if kind[0] == "@":
-        return _RULES[kind](node)
-    return kind, _named(node)
+def name_of(node: Node, rule: Rule) -> Naming:
+    """Kind and names of a node whose type says its kind, or whose rule does."""
+    return (rule, _named(node)) if isinstance(rule, str) else rule(node)
 
 
 def _named(node: Node) -> list[str]:
@@ -83,7 +84,7 @@ def _declared(node: Node) -> Node | None:
     return None
 
 
-def _declarator(node: Node) -> Naming:
+def declarator(node: Node) -> Naming:
     name = dotted(text_of(_declared(node)))
     if " " in name and "operator" not in name:
         # A macro in front misled the grammar: `API class Foo { ... }`, `API int f() { ... }`.
@@ -100,7 +101,7 @@ _MISREAD_CLASS = re.compile(r"\b(class|struct|union|enum)\s+(?:class\s+)?(\w+)")
 _NOT_NAMES = words("if while for switch return else do const noexcept override final try catch")
 
 
-def _declaration(node: Node) -> Naming:
+def declaration(node: Node) -> Naming:
     declarator = node.child_by_field_name("declarator")
     if declarator is None or declarator.type != "init_declarator":
         return _NOTHING
@@ -109,7 +110,7 @@ def _declaration(node: Node) -> Naming:
     return kind, [dotted(text_of(_declared(node)))]
 
 
-def _typedef(node: Node) -> Naming:
+def typedef(node: Node) -> Naming:
     names = [dotted(text_of(_declared(node)))]
     inner = node.child_by_field_name("type")
     kind = "type"
@@ -119,13 +120,13 @@ def _typedef(node: Node) -> Naming:
     return kind, [n for n in dict.fromkeys(names) if n]
 
 
-def _macro(node: Node) -> Naming:
+def macro(node: Node) -> Naming:
     if node.type == "preproc_def" and node.child_by_field_name("value") is None:
         return _NOTHING  # an include guard or a flag
     return "macro", _named(node)
 
 
-def _record(node: Node) -> Naming:
+def record(node: Node) -> Naming:
     if node.child_by_field_name("body") is None:
         return _NOTHING  # a mention, not a definition
     return node.type.removesuffix("_specifier"), _named(node)
@@ -151,7 +152,7 @@ def _value_kind(value: Node | None) -> str:
     return "constant"
 
 
-def _variable(node: Node) -> Naming:
+def variable(node: Node) -> Naming:
     kind, names = "constant", list[str]()
     for declarator in node.named_children:
         name = declarator.child_by_field_name("name")
@@ -171,41 +172,41 @@ def _variable(node: Node) -> Naming:
 _EXPORTS = re.compile(r"^(?:module\.exports|exports|this|self|window|globalThis|root)\.|\.prototype\b")
 
 
-def _assignment(node: Node) -> Naming:
+def assignment(node: Node) -> Naming:
     assignment = node.named_children[0] if node.named_child_count else None
-    if assignment is None or not assignment.type.startswith("assignment"):
+    if assignment is None or assignment.type != "assignment_expression":
         return _NOTHING
-    left = assignment.child_by_field_name("left")
-    if left is None:
-        return _NOTHING
-    if assignment.type == "assignment":  # Python
-        parent = node.parent
-        at_module_level = parent is not None and parent.type == "module"
-        return ("constant", [text_of(left)]) if left.type == "identifier" and at_module_level else _NOTHING
-    right = assignment.child_by_field_name("right")
+    left, right = assignment.child_by_field_name("left"), assignment.child_by_field_name("right")
     kind = _value_kind(right)
-    if kind == "constant":
+    if left is None or right is None or kind == "constant":
         return _NOTHING
     name = text_of(left)
     if name == "module.exports":
-        return kind, _named(right) if right is not None else []
+        return kind, _named(right)
     return kind, [dotted(_EXPORTS.sub("", name))]
 
 
-def _field(node: Node) -> Naming:
+def python_assignment(node: Node) -> Naming:
+    left = node.child_by_field_name("left")
+    if left is None or left.type != "identifier" or node.start_point[1] > 0:
+        return _NOTHING  # an attribute or a local variable
+    return "constant", [text_of(left)]
+
+
+def field(node: Node) -> Naming:
     kind = _value_kind(node.child_by_field_name("value"))
     name = node.child_by_field_name("property") or node.child_by_field_name("name")
     return ("function", [text_of(name)]) if kind == "function" else _NOTHING
 
 
-def _pair(node: Node) -> Naming:
+def pair(node: Node) -> Naming:
     value = node.child_by_field_name("value")
     if value is None or value.type not in _FUNCTIONS:
         return _NOTHING
     return "function", [dotted(text_of(node.child_by_field_name("key")).strip("'\"`[]"))]
 
 
-def _export(node: Node) -> Naming:
+def export(node: Node) -> Naming:
     """`export default function () {}` and its like, which have no name of their own."""
     value = node.child_by_field_name("value")
     kind = _value_kind(value)
@@ -214,14 +215,14 @@ def _export(node: Node) -> Naming:
     return kind, _named(value) if value.child_by_field_name("name") else ["default"]
 
 
-def _operator(node: Node) -> Naming:
+def operator(node: Node) -> Naming:
     if node.type == "indexer_declaration":
         return "property", ["this[]"]
     operator = node.child_by_field_name("operator") or node.child_by_field_name("type")
     return "function", [f"operator {text_of(operator)}"]
 
 
-def _go_method(node: Node) -> Naming:
+def go_method(node: Node) -> Naming:
     receiver = dotted(text_of(node.child_by_field_name("receiver")).strip("()"))
     owner = receiver.split()[-1].lstrip("*") if receiver else ""
     name = text_of(node.child_by_field_name("name"))
@@ -238,13 +239,13 @@ def _go_specs(node: Node) -> list[Node]:
     return [s for s in specs if s.child_by_field_name("name") is not None]
 
 
-def _go_values(node: Node) -> Naming:
+def go_values(node: Node) -> Naming:
     names = [text_of(s.child_by_field_name("name")) for s in _go_specs(node)]
     names = [n for n in names if n != "_"]
     return ("constant", names) if names else _NOTHING
 
 
-def _go_types(node: Node) -> Naming:
+def go_types(node: Node) -> Naming:
     specs = _go_specs(node)
     if not specs:
         return _NOTHING
@@ -253,22 +254,22 @@ def _go_types(node: Node) -> Naming:
     return kind, [text_of(s.child_by_field_name("name")) for s in specs]
 
 
-def _impl(node: Node) -> Naming:
+def impl(node: Node) -> Naming:
     return "impl", [dotted(text_of(node.child_by_field_name("type"))).split(".")[-1]]
 
 
-def _rust_module(node: Node) -> Naming:
+def rust_module(node: Node) -> Naming:
     if node.child_by_field_name("body") is None:
         return _NOTHING  # `mod parser;` says that there is a file
     return "module", _named(node)
 
 
-def _constant(node: Node) -> Naming:
+def constant(node: Node) -> Naming:
     left = node.child_by_field_name("left")
     return ("constant", [text_of(left)]) if left is not None and left.type == "constant" else _NOTHING
 
 
-def _call(node: Node) -> Naming:
+def call(node: Node) -> Naming:
     """Ruby's `private def hidden`: a definition in the argument of a call."""
     arguments = node.child_by_field_name("arguments")
     inner = arguments.named_children[0] if arguments is not None and arguments.named_child_count else None
@@ -277,35 +278,47 @@ def _call(node: Node) -> Naming:
     return "function", _named(inner)
 
 
-def _const(node: Node) -> Naming:
+def java_field(node: Node) -> Naming:
+    modifiers = " ".join(text_of(c) for c in node.named_children if c.type.startswith("modifier")).split()
+    if "const" not in modifiers and not ("static" in modifiers and {"final", "readonly"} & {*modifiers}):
+        return _NOTHING
+    holder = next((c for c in node.named_children if c.type == "variable_declaration"), node)
+    return "constant", [
+        n for c in holder.named_children if c.type == "variable_declarator" for n in _named(c)
+    ]
+
+
+def const(node: Node) -> Naming:
     elements = [c for c in node.named_children if c.type == "const_element"]
     return "constant", [text_of(e.named_children[0]) for e in elements if e.named_child_count]
 
 
-def _kotlin_class(node: Node) -> Naming:
+def kotlin_class(node: Node) -> Naming:
     keywords = {c.type for c in node.children if not c.is_named}
     kind = "interface" if "interface" in keywords else "enum" if "enum" in keywords else "class"
     return kind, _named(node)
 
 
-def _kotlin_property(node: Node) -> Naming:
+def kotlin_property(node: Node) -> Naming:
     variable = next((c for c in node.named_children if c.type == "variable_declaration"), None)
     if variable is None or not variable.named_child_count:
         return _NOTHING
     computed = any(c.type in ("getter", "setter") for c in node.named_children)
     top = node.parent is not None and node.parent.type == "source_file"
-    if not (computed or top):
+    first = node.named_children[0]
+    const = first.type == "modifiers" and "const" in text_of(first).split()
+    if not (computed or top or const):
         return _NOTHING
     return ("property" if computed else "constant"), [text_of(variable.named_children[0])]
 
 
-def _swift_class(node: Node) -> Naming:
+def swift_class(node: Node) -> Naming:
     keyword = text_of(node.child_by_field_name("declaration_kind"))
     kind = {"struct": "struct", "enum": "enum", "extension": "impl"}.get(keyword, "class")
     return kind, _named(node)
 
 
-def _swift_property(node: Node) -> Naming:
+def swift_property(node: Node) -> Naming:
     computed = node.child_by_field_name("computed_value") is not None
     top = node.parent is not None and node.parent.type == "source_file"
     if not (computed or top):
@@ -313,23 +326,23 @@ def _swift_property(node: Node) -> Naming:
     return ("property" if computed else "constant"), _named(node)
 
 
-def _keyword(node: Node) -> Naming:
+def keyword(node: Node) -> Naming:
     return "function", [node.type.removesuffix("_declaration")]
 
 
-def _scala_value(node: Node) -> Naming:
+def scala_value(node: Node) -> Naming:
     pattern = node.child_by_field_name("pattern")
     return (
         ("constant", [text_of(pattern)]) if pattern is not None and pattern.type == "identifier" else _NOTHING
     )
 
 
-def _haskell_instance(node: Node) -> Naming:
+def haskell_instance(node: Node) -> Naming:
     patterns = text_of(node.child_by_field_name("patterns"))
     return "impl", [" ".join(f"{text_of(node.child_by_field_name('name'))} {patterns}".split())[:_NAME_LIMIT]]
 
 
-def _lua_assignment(node: Node) -> Naming:
+def lua_assignment(node: Node) -> Naming:
     names = next((c for c in node.named_children if c.type == "variable_list"), None)
     values = next((c for c in node.named_children if c.type == "expression_list"), None)
     if names is None or values is None or not values.named_child_count:
@@ -340,7 +353,7 @@ def _lua_assignment(node: Node) -> Naming:
     return _value_kind(value), [dotted(text_of(n)) for n in names.named_children]
 
 
-def _lua_field(node: Node) -> Naming:
+def lua_field(node: Node) -> Naming:
     value = node.child_by_field_name("value")
     name = node.child_by_field_name("name")
     if value is None or name is None or value.type != "function_definition":
@@ -362,7 +375,7 @@ _ELIXIR = {
 }
 
 
-def _elixir(node: Node) -> Naming:
+def elixir(node: Node) -> Naming:
     target = node.child_by_field_name("target")
     kind = _ELIXIR.get(text_of(target)) if target is not None and target.type == "identifier" else None
     arguments = next((c for c in node.named_children if c.type == "arguments"), None)
@@ -378,11 +391,32 @@ def _elixir(node: Node) -> Naming:
     return kind, [dotted(text_of(head))]
 
 
+_ELIXIR_TYPES = frozenset({"type", "typep", "opaque"})
+_ELIXIR_REMARKS = words(
+    "moduledoc behaviour callback macrocallback optional_callbacks compile derive on_load before_compile"
+)
+
+
+def elixir_attribute(node: Node) -> Naming:
+    """`@limit 3` and `@type t :: integer`; those that speak of a function never get here."""
+    operand = node.child_by_field_name("operand")
+    if operand is None or operand.type != "call" or not text_of(node).startswith("@"):
+        return _NOTHING
+    name = text_of(operand.child_by_field_name("target"))
+    if name not in _ELIXIR_TYPES:
+        return _NOTHING if name in _ELIXIR_REMARKS else ("constant", [name])
+    arguments = operand.named_children[-1].named_children
+    head = arguments[0].child_by_field_name("left") if arguments else None
+    if head is not None and head.type == "call":
+        head = head.child_by_field_name("target")
+    return ("type", [text_of(head)]) if head is not None else _NOTHING
+
+
 _ZIG_CONTAINER = re.compile(rb"=\s*(?:extern\s+|packed\s+)?(struct|enum|union|opaque|error)\b")
 _ZIG_GENERIC = re.compile(rb"\)\s*type\s*\{")
 
 
-def _zig(node: Node) -> Naming:
+def zig(node: Node) -> Naming:
     inner = next((c for c in node.named_children if c.type in ("VarDecl", "FnProto")), None)
     if inner is None or node.text is None:
         return _NOTHING
@@ -397,7 +431,7 @@ def _zig(node: Node) -> Naming:
     return _NOTHING if b"@import" in node.text[:200] else ("constant", [name])
 
 
-def _sql(node: Node) -> Naming:
+def sql(node: Node) -> Naming:
     kind = node.type.removeprefix("create_").removeprefix("materialized_")
     kind = "function" if kind == "procedure" else kind
     named = node.child_by_field_name("column") if kind == "index" else None
@@ -407,7 +441,7 @@ def _sql(node: Node) -> Naming:
     return (kind, [dotted(name)]) if name else _NOTHING
 
 
-def _r(node: Node) -> Naming:
+def r(node: Node) -> Naming:
     operator = text_of(node.child_by_field_name("operator"))
     left, right = node.child_by_field_name("lhs"), node.child_by_field_name("rhs")
     if left is None or right is None or operator not in ("<-", "=", "<<-", ":="):
@@ -424,7 +458,7 @@ _R_CLASSES = frozenset({"R6Class", "R6::R6Class", "setRefClass", "setClass", "ne
 _R_CALLS = {"setClass": "class", "setRefClass": "class", "setGeneric": "function", "setMethod": "function"}
 
 
-def _r_call(node: Node) -> Naming:
+def r_call(node: Node) -> Naming:
     kind = _R_CALLS.get(text_of(node.child_by_field_name("function")))
     arguments = node.child_by_field_name("arguments")
     if kind is None or arguments is None or not arguments.named_child_count:
@@ -433,7 +467,7 @@ def _r_call(node: Node) -> Naming:
     return kind, [name]
 
 
-def _r_argument(node: Node) -> Naming:
+def r_argument(node: Node) -> Naming:
     """A method in `R6Class(public = list(send = function() ...))`."""
     value, name = node.child_by_field_name("value"), node.child_by_field_name("name")
     if value is None or name is None or value.type != "function_definition":
@@ -446,7 +480,7 @@ def _r_argument(node: Node) -> Naming:
 _PERL_CONSTANT = re.compile(r"use\s+constant\s+(\w+)")
 
 
-def _perl_constant(node: Node) -> Naming:
+def perl_constant(node: Node) -> Naming:
     match = _PERL_CONSTANT.match(text_of(node))
     return ("constant", [match[1]]) if match else _NOTHING
 
@@ -454,7 +488,7 @@ def _perl_constant(node: Node) -> Naming:
 _HTML_ID = re.compile(r"""\sid\s*=\s*["']?([\w-]+)""")
 
 
-def _element(node: Node) -> Naming:
+def element(node: Node) -> Naming:
     match = _HTML_ID.search(text_of(node.named_children[0])) if node.named_child_count else None
     return ("element", [match[1]]) if match else _NOTHING
 
@@ -462,53 +496,11 @@ def _element(node: Node) -> Naming:
 _CSS_NAME = re.compile(r"[.#]([\w-]+)")
 
 
-def _rule(node: Node) -> Naming:
+def rule(node: Node) -> Naming:
     selectors = text_of(node.named_children[0]) if node.named_child_count else ""
     name = " ".join(selectors.split())[:_NAME_LIMIT]
     return "rule", [name, *dict.fromkeys(_CSS_NAME.findall(name))] if name else []
 
 
-def _keyframes(node: Node) -> Naming:
+def keyframes(node: Node) -> Naming:
     return "rule", [text_of(c) for c in node.named_children if c.type == "keyframes_name"]
-
-
-_RULES: dict[str, Callable[[Node], Naming]] = {
-    "@assignment": _assignment,
-    "@call": _call,
-    "@const": _const,
-    "@constant": _constant,
-    "@declaration": _declaration,
-    "@declarator": _declarator,
-    "@element": _element,
-    "@elixir": _elixir,
-    "@export": _export,
-    "@field": _field,
-    "@go_method": _go_method,
-    "@go_types": _go_types,
-    "@go_values": _go_values,
-    "@haskell_instance": _haskell_instance,
-    "@impl": _impl,
-    "@keyframes": _keyframes,
-    "@keyword": _keyword,
-    "@kotlin_class": _kotlin_class,
-    "@kotlin_property": _kotlin_property,
-    "@lua_assignment": _lua_assignment,
-    "@lua_field": _lua_field,
-    "@macro": _macro,
-    "@operator": _operator,
-    "@pair": _pair,
-    "@perl_constant": _perl_constant,
-    "@r": _r,
-    "@r_argument": _r_argument,
-    "@r_call": _r_call,
-    "@record": _record,
-    "@rule": _rule,
-    "@rust_module": _rust_module,
-    "@scala_value": _scala_value,
-    "@sql": _sql,
-    "@swift_class": _swift_class,
-    "@swift_property": _swift_property,
-    "@typedef": _typedef,
-    "@variable": _variable,
-    "@zig": _zig,
-}
