@@ -113,7 +113,7 @@ def outline(source: bytes, grammar: Grammar, plain_limit: int, function_limit: i
 # grammars need quadratic time for unbalanced brackets.
 _PATIENCE, _PATIENCE_PER_BYTE = 0.5, 4e-6
 _WATCHED_SIZE = 16_384
-_SLICE = 2048
+_SLICE = 512
 
 
 def _root(source: bytes, grammar: Grammar) -> Node | None:
