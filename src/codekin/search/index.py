@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -212,10 +213,13 @@ class CodeIndex:
     def _text(self, path: str, start: int, end: int) -> str:
         """Lines `start` to `end` of a file as they are now; empty where it is gone."""
         try:
-            text = decode((self.root / path).read_bytes())
+            data = (self.root / path).read_bytes()
         except OSError:
-            text = None
-        return "\n".join((text or "").split("\n")[start - 1 : end])
+            return ""
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "\n".join((decode(data) or "").split("\n")[start - 1 : end])
+        # Ten results come from ten files: their lines are cut out before they are decoded.
+        return decode(b"\n".join(data.split(b"\n", end)[start - 1 : end])) or ""
 
 
 def default_location(root: Path) -> Path:

@@ -34,6 +34,7 @@ class View:
         lengths = self.contents.spans[:, 2]
         average = int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 1.0
         self._saturation = (_K1 * (1 - _B + _B * lengths / max(average, 1.0))).astype(np.float32)
+        self._symbols: dict[int, list[tuple[str, str]]] = {}
         self._kept: dict[tuple[tuple[str, ...], ...], NDArray[np.bool_]] = {}
 
     def signals(self, query: Query, vector: NDArray[np.int8] | None, *, text: bool) -> Signals:
@@ -91,8 +92,9 @@ class View:
     def symbols(self, row: int) -> tuple[str, str]:
         """The symbol and kind of one chunk."""
         file = int(self.contents.file_of[row])
-        first = int(np.searchsorted(self.contents.file_of, file))
-        return self._store.symbols(self.contents.file_ids[file])[row - first]
+        if file not in self._symbols:
+            self._symbols[file] = self._store.symbols(self.contents.file_ids[file])
+        return self._symbols[file][row - int(np.searchsorted(self.contents.file_of, file))]
 
 
 def _globs(patterns: Sequence[str]) -> GitIgnoreSpec:
