@@ -167,7 +167,10 @@ def block_of(term: int, bits: int) -> int:
 def matches(block: bytes, term: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The chunks (from the segment's base) that hold a term, and how often, from the term's block."""
     postings = np.frombuffer(block, np.uint64)
-    low, high = np.searchsorted(postings, np.array([term << 32, (term << 32) + 0xFFFFFFFF], np.uint64))
+    ends = np.array([term << 32, (term << 32) + 0xFFFFFFFF], np.uint64)
+    low, high = np.searchsorted(
+        postings, ends, side="right"
+    )  # no posting is the low end: counts are 1 or more
     found = postings[low:high]
     chunks = (found >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.int64)
     return chunks, (found & np.uint64(0xFF)).astype(np.float32)
