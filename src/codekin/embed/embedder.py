@@ -101,7 +101,7 @@ def _describe(name: str) -> ModelInfo:
 def _find(model: str) -> StaticFiles:
     if (_BUNDLED / model).is_dir() and "/" not in model and model not in ("", ".", ".."):
         return static_files(_BUNDLED / model)
-    if Path(model).is_dir():
+    if model and Path(model).is_dir():
         return static_files(Path(model))
     names = ", ".join(sorted(folder.name for folder in _BUNDLED.iterdir()))
     raise ModelError(
