@@ -33,7 +33,7 @@ class CodeIndex:
     The first search of an object brings the index up to date (unless `update` is false); later ones answer from
     what is there until `update()` is called. An object belongs to one thread; any number of processes may use one
     index. Raises InputError for a path that is no folder, ModelError for a model that is not there, and StoreError
-    for an index that cannot be opened or was made by another model.
+    for an index that cannot be opened. `weights` is what the signals of the ranking count.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class CodeIndex:
         self._stale = update
         self._store = Store(self._folder, dimensions=self._embedder.dimensions)
         self._view: View | None = None
+        self.weights = ranking.WEIGHTS
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -200,7 +201,7 @@ class CodeIndex:
                 kept = np.ones(len(contents.file_of), np.bool_)
                 kept[_row_at(view, *without)] = False
                 signals = signals.where(kept)
-            rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top)
+            rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
             found = []
             for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
                 file = int(contents.file_of[row])

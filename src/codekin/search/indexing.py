@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from codekin.embed import Embedder
 from codekin.search import lexical
@@ -56,7 +57,16 @@ class Indexer:
         self._generation = store.generation()
 
     def update(self, progress: Progress | None) -> UpdateReport:
-        """Reads what has changed below the root, a batch a transaction; see `CodeIndex.update`."""
+        """Brings the store up to date; see `CodeIndex.update`.
+
+        With one BLAS thread: a batch's matrices are small, and threads that wait for one another on a busy machine
+        cost many times the work.
+        """
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._update(progress)
+
+    def _update(self, progress: Progress | None) -> UpdateReport:
+        """Reads what has changed below the root, a batch a transaction."""
         started = time.perf_counter()
         skipped: list[Skipped] = []
         before = self._store.files()
