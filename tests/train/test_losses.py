@@ -8,12 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from codekin.train.losses import (  # noqa: E402
-    cosine_distance,
-    info_nce,
-    matryoshka,
-    similarity_distillation,
-)
+from codekin.train.losses import cosine_distance, info_nce, matryoshka  # noqa: E402
 
 IDENTITY = torch.eye(2)
 
@@ -35,21 +30,6 @@ def test_info_nce_weighs_both_directions() -> None:
     # Rows of logits (1, 0), (1, 0); columns (1, 1), (0, 0).
     by_query = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(1))) / 2
     assert info_nce(queries, IDENTITY, 1.0).item() == pytest.approx((by_query + math.log(2)) / 2, abs=1e-6)
-
-
-def test_similarity_distillation_by_hand() -> None:
-    # The student gives p = 1/2 each, the teacher q = e^2 / (e^2 + 1): KL(q | p) by row, alike in both directions.
-    q = math.exp(2) / (math.exp(2) + 1)
-    expected = q * math.log(2 * q) + (1 - q) * math.log(2 * (1 - q))
-    same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert similarity_distillation(same, same, IDENTITY, 0.5).item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_similarity_distillation_is_zero_for_the_teacher_itself() -> None:
-    torch.manual_seed(0)
-    q, d = (torch.nn.functional.normalize(torch.randn(6, 4), dim=1) for _ in range(2))
-    assert similarity_distillation(q, d, q @ d.T, 0.05).item() == pytest.approx(0, abs=1e-6)
-    assert similarity_distillation(q, d, (q @ d.T).flip(0), 0.05).item() > 0.1
 
 
 def test_cosine_distance_by_hand() -> None:

@@ -58,7 +58,8 @@ max_tokens = 64
 size = 400
 min_texts = 2
 [teacher]
-pairs = 100
+queries = 100
+documents = 60
 max_tokens = 16
 [model]
 dimensions = 16
@@ -74,7 +75,6 @@ epochs = 12
 batch = 64
 learning_rate = 3e-2
 temperature = 0.1
-teacher_weight = 0.05
 token_dropout = 0.0
 patience = 12
 """

@@ -20,23 +20,6 @@ def info_nce(queries: Tensor, documents: Tensor, temperature: float) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def similarity_distillation(
-    queries: Tensor, documents: Tensor, teacher_similarities: Tensor, temperature: float
-) -> Tensor:
-    """KL divergence of the student's ranking of the batch from the teacher's, averaged over both directions.
-
-    `teacher_similarities` (b, b) holds the teacher's cosine of query i and document j: student and teacher need
-    not share a dimension. A scalar.
-    """
-    student, teacher = queries @ documents.T / temperature, teacher_similarities / temperature
-    total = torch.zeros(())
-    for ours, theirs in ((student, teacher), (student.T, teacher.T)):
-        total = total + F.kl_div(
-            F.log_softmax(ours, dim=1), F.log_softmax(theirs, dim=1), reduction="batchmean", log_target=True
-        )
-    return total / 2
-
-
 def cosine_distance(vectors: Tensor, targets: Tensor) -> Tensor:
     """One minus the cosine of row i of both, averaged. A scalar."""
     return (1 - F.cosine_similarity(vectors, targets, dim=1)).mean()

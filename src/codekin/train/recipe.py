@@ -36,9 +36,10 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """`pairs`: for how many pairs the teacher's vectors are computed, over texts cut at `max_tokens`."""
+    """Of how many pairs the teacher embeds the query, and the document; texts are cut at `max_tokens`."""
 
-    pairs: int
+    queries: int
+    documents: int
     max_tokens: int
 
 
@@ -63,7 +64,7 @@ class Distil:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Second stage: InfoNCE over pairs, plus `teacher_weight` times the distillation of similarities.
+    """Second stage: InfoNCE over pairs, a share of `token_dropout` of the tokens left out at random.
 
     `patience`: epochs without a better held-out nDCG@10 after which the stage ends.
     """
@@ -72,7 +73,6 @@ class Contrast:
     batch: int
     learning_rate: float
     temperature: float
-    teacher_weight: float
     token_dropout: float
     patience: int
 

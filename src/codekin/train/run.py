@@ -18,11 +18,13 @@ from codekin.errors import InputError
 from codekin.train.recipe import load_recipe
 from codekin.train.static import Bags, StaticStudent, write_model
 from codekin.train.teacher import Teacher, VectorCache
-from codekin.train.trainer import TeacherPairs, contrast, distil, ndcg_at_10
+from codekin.train.trainer import contrast, distil, ndcg_at_10
 from codekin.train.vocabulary import UNKNOWN, build_tokenizer
 
 # Enough held-out pairs to tell half a point of nDCG, few enough to rank in a second.
 _MAX_HELD_OUT = 4000
+# The words of this many pairs, a random part of all, make the same vocabulary as those of millions.
+_VOCABULARY_PAIRS = 150_000
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,14 @@ def train(
     guide = Teacher(teacher, max_tokens=choices.teacher.max_tokens)
     tokenizer = build_tokenizer(
         guide.vocabulary,
-        (text for pair in training for text in (pair.query, pair.document)),
+        (text for pair in training[:_VOCABULARY_PAIRS] for text in (pair.query, pair.document)),
         size=choices.vocabulary.size,
         min_texts=choices.vocabulary.min_texts,
     )
     log(f"vocabulary: {tokenizer.get_vocab_size()} tokens")
 
-    taught = training[: choices.teacher.pairs]
-    taught_texts = list(dict.fromkeys(text for pair in taught for text in (pair.query, pair.document)))
+    taught_texts = [pair.query for pair in training[: choices.teacher.queries]]
+    taught_texts += [pair.document for pair in training[: choices.teacher.documents]]
     ids = tokenizer.get_vocab()
     words = [token.removeprefix("##") for token in sorted(ids, key=lambda token: ids[token])]
     cache = VectorCache(guide, work / "teacher")
@@ -105,16 +107,9 @@ def train(
     distilled_ndcg = judge(student)
     log(f"distilled: held-out nDCG@10 {distilled_ndcg:.4f}")
 
-    teacher_pairs = TeacherPairs(
-        matrix,
-        cache.rows([pair.query for pair in training]),
-        cache.rows([pair.document for pair in training]),
-    )
     languages = [pair.language for pair in training]
     epochs = []
-    for loss, figure in contrast(
-        student, queries, documents, languages, teacher_pairs, sizes, choices.contrast, judge, rng
-    ):
+    for loss, figure in contrast(student, queries, documents, languages, sizes, choices.contrast, judge, rng):
         epochs.append(figure)
         elapsed = time.monotonic() - began
         log(f"contrast: epoch {len(epochs)}, loss {loss:.4f}, held-out nDCG@10 {figure:.4f}, {elapsed:.0f} s")

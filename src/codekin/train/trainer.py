@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from codekin.train.losses import cosine_distance, info_nce, matryoshka, similarity_distillation
+from codekin.train.losses import cosine_distance, info_nce, matryoshka
 from codekin.train.recipe import Contrast, Distil
 from codekin.train.static import Bags, StaticStudent
 
@@ -69,13 +69,12 @@ def contrast(
     queries: Bags,
     documents: Bags,
     groups: Sequence[str],
-    teacher: TeacherPairs,
     sizes: Sequence[int],
     recipe: Contrast,
     judge: Callable[[StaticStudent], float],
     rng: np.random.Generator,
 ) -> Iterator[tuple[float, float]]:
-    """InfoNCE over the pairs with the teacher's similarities as second term.
+    """InfoNCE over the pairs.
 
     A batch holds pairs of one of `groups` (a pair's language, say), whose documents are harder to tell apart.
     Yields every epoch's mean loss and `judge`'s figure for it; the student ends as it was when that was best.
@@ -89,14 +88,6 @@ def contrast(
             q = student(*_drop(queries.batch(rows), recipe.token_dropout, rng))
             d = student(*_drop(documents.batch(rows), recipe.token_dropout, rng))
             loss = matryoshka(lambda q, d: info_nce(q, d, recipe.temperature), sizes, q, d)
-            taught, similarities = teacher.similarities(rows)
-            if recipe.teacher_weight and len(taught) > 1:
-                loss = loss + recipe.teacher_weight * matryoshka(
-                    lambda q, d, s=similarities: similarity_distillation(q, d, s, recipe.temperature),
-                    sizes,
-                    q[taught],
-                    d[taught],
-                )
             optimiser.step(loss)
             total += loss.item()
         figure = judge(student)
@@ -108,22 +99,6 @@ def contrast(
             if since >= recipe.patience:
                 break
     student.load_state_dict(best_state)
-
-
-class TeacherPairs:
-    """The teacher's vectors of those pairs that have them: rows into `matrix`, -1 for none."""
-
-    def __init__(
-        self, matrix: NDArray[np.float16], queries: NDArray[np.intp], documents: NDArray[np.intp]
-    ) -> None:
-        self._matrix, self._queries, self._documents = matrix, queries, documents
-
-    def similarities(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """Which of the pairs `rows` have a teacher, (k,), and its cosines of their queries and documents, (k, k)."""
-        taught = np.flatnonzero((self._queries[rows] >= 0) & (self._documents[rows] >= 0))
-        q = torch.from_numpy(self._matrix[self._queries[rows[taught]]].astype(np.float32))
-        d = torch.from_numpy(self._matrix[self._documents[rows[taught]]].astype(np.float32))
-        return torch.from_numpy(taught), q @ d.T
 
 
 def ndcg_at_10(queries: Tensor, documents: Tensor) -> float:
