@@ -146,6 +146,8 @@ def fuse(candidates: Signals, weights: Weights) -> Scores:
 def _scaled(scores: Scores) -> Scores:
     peak = float(scores.max(initial=0.0))
     low = float(scores.min(initial=peak))
+    if low == peak:  # one candidate, or equal ones: a match all the same
+        return np.asarray(scores > 0, np.float32)
     return np.asarray((scores - low) / max(peak - low, 1e-9), np.float32)
 
 
@@ -174,7 +176,6 @@ def spread(
         seen[file] = seen.get(file, 0) + 1
     scores = scores * shares
     order = np.argsort(-scores, kind="stable")[:top]
-    order = order[scores[order] > 0]
     return rows[order], scores[order]
 
 
