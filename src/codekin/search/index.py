@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from codekin.embed import Embedder
-from codekin.errors import InputError
+from codekin.errors import InputError, StoreError
 from codekin.search import ranking
 from codekin.search.indexing import Indexer, Progress
 from codekin.search.ranking import Query
@@ -31,9 +31,10 @@ class CodeIndex:
     """The index of the folder `path`, kept in the folder `index` (default: one in the user's cache).
 
     The first search of an object brings the index up to date (unless `update` is false); later ones answer from
-    what is there until `update()` is called. An object belongs to one thread; any number of processes may use one
-    index. Raises InputError for a path that is no folder, ModelError for a model that is not there, and StoreError
-    for an index that cannot be opened. `weights` is what the signals of the ranking count.
+    what is there until `update()` is called. An index that cannot be written is searched as it is. An object
+    belongs to one thread; any number of processes may use one index. Raises InputError for a path that is no
+    folder, ModelError for a model that is not there, and, once the index is used, StoreError for one that cannot be
+    opened or that another model made and `update` is false. `weights` is what the signals of the ranking count.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class CodeIndex:
         self._embedder = Embedder(model) if model else Embedder()
         self._max_bytes = max_bytes
         self._stale = update
-        self._store = Store(self._folder, dimensions=self._embedder.dimensions)
+        self._opened: Store | None = None
         self._view: View | None = None
         self.weights = ranking.WEIGHTS
 
@@ -68,7 +69,16 @@ class CodeIndex:
 
     def close(self) -> None:
         """Closes the index's database."""
-        self._store.close()
+        if self._opened:
+            self._opened.close()
+        self._opened = self._view = None
+
+    @property
+    def _store(self) -> Store:
+        """The index's database, opened when it is first asked for: a damaged one can still be rebuilt."""
+        if self._opened is None:
+            self._opened = Store(self._folder, dimensions=self._embedder.dimensions)
+        return self._opened
 
     def update(self, *, rebuild: bool = False, progress: Progress | None = None) -> UpdateReport:
         """Brings the index up to date with the folder: reads what has changed, forgets what is gone.
@@ -78,16 +88,13 @@ class CodeIndex:
         cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
         """
         if rebuild:
-            self._store.close()
+            self.close()
             delete(self._folder)
-            self._store = Store(self._folder, dimensions=self._embedder.dimensions)
-            self._view = None
-        model = f"{self._embedder.name} {self._embedder.fingerprint}"
-        if (known := self._store.meta("model")) != model:
+        if (known := self._store.meta("model")) != self._model:
             with self._store.writing():
                 if known is not None:
                     self._store.clear()
-                self._store.set_meta(model=model)
+                self._store.set_meta(model=self._model)
         self._stale = False
         indexer = Indexer(
             self.root,
@@ -169,13 +176,22 @@ class CodeIndex:
             updated_at=updated_at,
         )
 
+    @property
+    def _model(self) -> str:
+        return f"{self._embedder.name} {self._embedder.fingerprint}"
+
     @contextmanager
     def _reading(self) -> Iterator[View]:
         """The view of the index's newest generation, inside one transaction."""
-        if self._stale:
+        if self._stale and self._store.writable:
             self.update()
         with self._store.reading():
             if self._view is None or self._view.contents.generation != self._store.generation():
+                if (model := self._store.meta("model")) not in (None, self._model):
+                    raise StoreError(
+                        f"the index at {self._store.location} was made by another model ({str(model).split(' ')[0]});"
+                        " codekin index makes it anew"
+                    )
                 self._view = View(self._store)
             yield self._view
 

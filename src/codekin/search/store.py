@@ -98,11 +98,12 @@ class Store:
     def __init__(self, folder: Path, *, dimensions: int) -> None:
         self.location = folder / FILE_NAME
         self._dimensions = dimensions
-        self.writable = True
         with self._errors("open"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._db = self._connect(f"file:{quote(str(self.location))}?mode=rwc")
+                # On a read-only file system a database with a log opens all the same.
+                self.writable = os.access(self.location, os.W_OK)
             except (OSError, sqlite3.OperationalError) as error:
                 if not self.location.is_file():
                     raise StoreError(
@@ -126,7 +127,8 @@ class Store:
                 _create(db)
             elif version != _VERSION:
                 raise StoreError(
-                    f"the index at {self.location} is of another version and its folder is read-only"
+                    f"there is no index of this version at {self.location}, and its folder cannot be written; "
+                    "choose another with --index DIR"
                 )
         except BaseException:
             db.close()
@@ -254,7 +256,9 @@ class Store:
     def writing(self) -> Iterator[None]:
         """One transaction: all of what is written inside is kept, or nothing."""
         if not self.writable:
-            raise StoreError(f"cannot update the index at {self.location}: it is read-only")
+            raise StoreError(
+                f"cannot update the index at {self.location}: it cannot be written; --no-update searches it as it is"
+            )
         with self._errors("write"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -385,9 +389,15 @@ class Store:
 
 
 def delete(folder: Path) -> None:
-    """Deletes the index in a folder, whatever state it is in."""
-    for path in folder.glob(FILE_NAME + "*"):
-        path.unlink(missing_ok=True)
+    """Deletes the index in a folder, whatever state it is in.
+
+    The database goes before its log: a log alone is ignored, a database without its log may lack what was committed.
+    """
+    try:
+        for path in sorted(folder.glob(FILE_NAME + "*")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot delete the index in {folder}: {error.strerror}") from error
 
 
 def _create(db: sqlite3.Connection) -> None:
