@@ -495,7 +495,9 @@ def test_without_update_another_models_index_is_refused(tree: Path, tmp_path: Pa
     model = str(model_like_the_bundled(tmp_path / "model", negative=True))
     with (
         CodeIndex(tree, index=tmp_path / "index", model=model, update=False) as index,
-        pytest.raises(StoreError, match="made by another model") as caught,
+        pytest.raises(
+            StoreError, match=r"made by another model or version than .*model; codekin index makes it anew"
+        ) as caught,
     ):
         index.search("retry")
     assert "\n" not in str(caught.value)
@@ -531,6 +533,52 @@ def test_damage_is_one_line_and_rebuilding_heals(tree: Path, tmp_path: Path, dam
     with CodeIndex(tree, index=tmp_path / "index") as index:
         assert counts(index.update(rebuild=True)) == (5, 0, 0, 0)
         assert answers(index) == expected
+
+
+def damaged(data: bytes, choice: random.Random) -> bytes:
+    """A database in which one thing went wrong: a page of noise, pages swapped, bytes flipped, an early end."""
+    pages = [bytearray(data[start : start + 4096]) for start in range(0, len(data), 4096)]
+    one, other = choice.sample(range(len(pages)), 2)
+    match choice.randrange(5):
+        case 0:
+            pages[one][:] = choice.randbytes(4096)
+        case 1:
+            pages[one][:] = bytes(4096)
+        case 2:
+            pages[one], pages[other] = pages[other], pages[one]
+        case 3:
+            for _ in range(20):
+                pages[choice.randrange(len(pages))][choice.randrange(4096)] = choice.randrange(256)
+        case _:
+            del pages[max(1, one) :]
+    return b"".join(pages)
+
+
+def test_any_damage_is_a_store_error_or_none_at_all(tree: Path, tmp_path: Path):
+    database = built(tree, tmp_path / "index")
+    data = database.read_bytes()
+    errors = 0
+    for seed in range(60):
+        for path in database.parent.iterdir():
+            path.unlink()
+        database.write_bytes(damaged(data, random.Random(seed)))
+        write(tree, {"app/config.py": CONFIG + f"\n\ndef edited_{seed}():\n    pass\n"})
+        try:
+            with CodeIndex(tree, index=tmp_path / "index", update=False) as index:
+                index.search("retry failed requests")
+                index.update()
+                index.related("net/retry.py", 8)
+                index.status()
+        except StoreError as error:
+            errors += 1
+            assert "\n" not in str(error)
+            assert str(error).endswith(" makes it anew")
+        except InputError as error:
+            assert "is not in the index" in str(error) or "has no code" in str(error)
+    assert errors > 30
+    with CodeIndex(tree, index=tmp_path / "index") as index:
+        index.update(rebuild=True)
+        assert answers(index) == clean_answers(tree, tmp_path / "clean")
 
 
 def test_an_index_of_another_version_is_made_anew(tree: Path, tmp_path: Path):

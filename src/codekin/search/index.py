@@ -47,10 +47,13 @@ class CodeIndex:
         update: bool = True,
     ) -> None:
         self.root = Path(path).resolve()
-        if not self.root.is_dir():
-            raise InputError(
-                f"{path} {'is a file' if self.root.exists() else 'does not exist'}; give a folder"
-            )
+        try:
+            if not self.root.is_dir():
+                raise InputError(
+                    f"{path} {'is a file' if self.root.exists() else 'does not exist'}; give a folder"
+                )
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
         self._folder = Path(index) if index else default_location(self.root)
         self._embedder = Embedder(model) if model else Embedder()
         self._max_bytes = max_bytes
@@ -187,10 +190,10 @@ class CodeIndex:
             self.update()
         with self._store.reading():
             if self._view is None or self._view.contents.generation != self._store.generation():
-                if (model := self._store.meta("model")) not in (None, self._model):
+                if self._store.meta("model") not in (None, self._model):
                     raise StoreError(
-                        f"the index at {self._store.location} was made by another model ({str(model).split(' ')[0]});"
-                        " codekin index makes it anew"
+                        f"the index at {self._store.location} was made by another model or version than "
+                        f"{self._embedder.name}; codekin index makes it anew"
                     )
                 self._view = View(self._store)
             yield self._view

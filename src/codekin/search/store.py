@@ -25,6 +25,7 @@ FILE_NAME = "index.sqlite"
 _VERSION = 1
 _WAIT_SECONDS = 60.0
 _MERGE_LIMIT = 1 << 23  # postings: a merge of more would take more than 200 MB of memory
+_REBUILD = "; codekin index --rebuild makes it anew"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE files (
@@ -98,7 +99,7 @@ class Store:
     def __init__(self, folder: Path, *, dimensions: int) -> None:
         self.location = folder / FILE_NAME
         self._dimensions = dimensions
-        with self._errors("open"):
+        with self._decoding("open"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._db = self._connect(f"file:{quote(str(self.location))}?mode=rwc")
@@ -154,9 +155,9 @@ class Store:
 
     def meta(self, key: str) -> str | float | None:
         """A setting of the index, or None."""
-        with self._errors("read"):
+        with self._decoding():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+            return row[0] if row else None
 
     def generation(self) -> int:
         """A number that every committed change increments."""
@@ -164,72 +165,78 @@ class Store:
 
     def files(self) -> dict[str, StoredFile]:
         """Every indexed file by its path."""
-        with self._errors("read"):
+        with self._decoding():
             rows = self._db.execute("SELECT path, id, size, mtime_ns, digest FROM files").fetchall()
-        return {os.fsdecode(path): StoredFile(*rest) for path, *rest in rows}
+            return {os.fsdecode(path): StoredFile(*rest) for path, *rest in rows}
 
     def chunk_vectors(self, file: int) -> dict[bytes, NDArray[np.int8]]:
         """The vectors of a file's chunks by the chunks' digests, to be reused when the file has changed."""
-        with self._errors("read"):
+        with self._decoding():
             row = self._db.execute(
                 "SELECT digests, rows FROM chunks JOIN vectors USING (file) WHERE file = ?", (file,)
             ).fetchone()
-        if row is None:
-            return {}
-        vectors = self._matrix(row[1])
-        return {row[0][16 * i : 16 * i + 16]: vectors[i] for i in range(len(vectors))}
+            if row is None:
+                return {}
+            vectors = self._matrix(row[1])
+            return {row[0][16 * i : 16 * i + 16]: vectors[i] for i in range(len(vectors))}
 
     def contents(self) -> Contents:
         """Reads all but the postings; call inside `reading`."""
-        with self._errors("read"):
+        with self._decoding():
             rows = self._db.execute(
                 "SELECT id, path, language, first, spans, rows FROM files"
                 " JOIN chunks ON chunks.file = id JOIN vectors ON vectors.file = id ORDER BY path"
             ).fetchall()
             segments = self._db.execute("SELECT id, base, bits FROM segments ORDER BY id").fetchall()
-        spans = np.frombuffer(b"".join(row[4] for row in rows), np.uint32).reshape(-1, 3)
-        counts = np.array([len(row[4]) // 12 for row in rows], np.int64)
-        first = np.array([row[3] for row in rows], np.int64)
-        starts = np.cumsum(counts) - counts
-        numbers = np.repeat(first - starts, counts) + np.arange(len(spans))
-        row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
-        row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
-        return Contents(
-            generation=self.generation(),
-            paths=[os.fsdecode(row[1]) for row in rows],
-            languages=[row[2] for row in rows],
-            file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
-            spans=spans,
-            vectors=self._matrix(b"".join(row[5] for row in rows)),
-            row_of=row_of,
-            segments=segments,
-            file_ids=[row[0] for row in rows],
-        )
+            spans = np.frombuffer(b"".join(row[4] for row in rows), np.uint32).reshape(-1, 3)
+            counts = np.array([len(row[4]) // 12 for row in rows], np.int64)
+            first = np.array([row[3] for row in rows], np.int64)
+            starts = np.cumsum(counts) - counts
+            numbers = np.repeat(first - starts, counts) + np.arange(len(spans))
+            if any(len(row[5]) * 12 != len(row[4]) * self._dimensions for row in rows) or (
+                len(numbers)
+                and not 0 <= int(numbers.min()) <= int(numbers.max()) < int(self.meta("next_chunk") or 0)
+            ):
+                raise ValueError("vectors and chunks do not belong together")
+            row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
+            row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
+            return Contents(
+                generation=self.generation(),
+                paths=[os.fsdecode(row[1]) for row in rows],
+                languages=[row[2] for row in rows],
+                file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
+                spans=spans,
+                vectors=self._matrix(b"".join(row[5] for row in rows)),
+                row_of=row_of,
+                segments=segments,
+                file_ids=[row[0] for row in rows],
+            )
 
     def symbols(self, file: int) -> list[tuple[str, str]]:
         """The (symbol, kind) of each chunk of a file."""
-        with self._errors("read"):
+        with self._decoding():
             row = self._db.execute("SELECT symbols FROM chunks WHERE file = ?", (file,)).fetchone()
-        pairs = (line.split("\t") for line in row[0].split("\n")) if row and row[0] else ()
-        return [(symbol, kind) for symbol, kind in pairs]
+            pairs = (line.split("\t") for line in row[0].split("\n")) if row and row[0] else ()
+            return [(symbol, kind) for symbol, kind in pairs]
 
     def matches(self, contents: Contents, term: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The rows of `contents` whose chunks hold a term, and how often each does."""
         rows: list[NDArray[np.int32]] = []
         counts: list[NDArray[np.float32]] = []
-        for segment, base, bits in contents.segments:
-            found = self._db.execute(
-                "SELECT data FROM postings WHERE segment = ? AND block = ?",
-                (segment, lexical.block_of(term, bits)),
-            ).fetchone()
-            if found is None:
-                continue
-            chunks, count = lexical.matches(found[0], term)
-            chunks += base
-            known = chunks < len(contents.row_of)
-            row = contents.row_of[chunks[known]]
-            rows.append(row[row >= 0])
-            counts.append(count[known][row >= 0])
+        with self._decoding():
+            for segment, base, bits in contents.segments:
+                found = self._db.execute(
+                    "SELECT data FROM postings WHERE segment = ? AND block = ?",
+                    (segment, lexical.block_of(term, bits)),
+                ).fetchone()
+                if found is None:
+                    continue
+                chunks, count = lexical.matches(found[0], term)
+                chunks += base
+                known = chunks < len(contents.row_of)
+                row = contents.row_of[chunks[known]]
+                rows.append(row[row >= 0])
+                counts.append(count[known][row >= 0])
         if not rows:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         return (rows[0], counts[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(counts))
@@ -241,7 +248,7 @@ class Store:
             languages = dict(
                 self._db.execute(
                     "SELECT language, sum(length(spans)) / 12 AS n FROM files JOIN chunks ON file = id"
-                    " GROUP BY language ORDER BY n DESC, language"
+                    " WHERE length(spans) > 0 GROUP BY language ORDER BY n DESC, language"
                 ).fetchall()
             )
         updated = self.meta("updated_at")
@@ -301,7 +308,8 @@ class Store:
         `postings` count the chunks of `files` from 0 in their order.
         """
         self.remove([file.path for file in files])
-        base = int(self._db.execute("SELECT value FROM meta WHERE key = 'next_chunk'").fetchone()[0])
+        with self._decoding():
+            base = int(self._db.execute("SELECT value FROM meta WHERE key = 'next_chunk'").fetchone()[0])
         first = base
         for file in files:
             row = self._db.execute(
@@ -360,10 +368,11 @@ class Store:
         )
 
     def _segment(self, segment: int) -> Postings:
-        rows = self._db.execute(
-            "SELECT data FROM postings WHERE segment = ? ORDER BY block", (segment,)
-        ).fetchall()
-        return np.frombuffer(b"".join(data for (data,) in rows), np.uint64)
+        with self._decoding():
+            rows = self._db.execute(
+                "SELECT data FROM postings WHERE segment = ? ORDER BY block", (segment,)
+            ).fetchall()
+            return np.frombuffer(b"".join(data for (data,) in rows), np.uint64)
 
     def _alive(self, first: int) -> NDArray[np.bool_]:
         """Whether chunk number `first + i` is in use."""
@@ -383,9 +392,21 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            damaged = not isinstance(error, sqlite3.OperationalError)
-            advice = "; codekin index --rebuild makes it anew" if damaged else ""
-            raise StoreError(f"cannot {doing} the index at {self.location}: {error}{advice}") from error
+            reason = " ".join(str(error).split())
+            damaged = not isinstance(error, sqlite3.OperationalError) or reason.startswith("Could not decode")
+            advice = _REBUILD if damaged else ""
+            raise StoreError(f"cannot {doing} the index at {self.location}: {reason}{advice}") from error
+
+    @contextmanager
+    def _decoding(self, doing: str = "read") -> Iterator[None]:
+        """Reads what SQLite cannot judge: values of another type or size than what was written are damage too."""
+        try:
+            with self._errors(doing):
+                yield
+        except (TypeError, ValueError, LookupError) as error:
+            raise StoreError(
+                f"cannot {doing} the index at {self.location}: its contents are damaged{_REBUILD}"
+            ) from error
 
 
 def delete(folder: Path) -> None:
