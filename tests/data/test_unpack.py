@@ -9,7 +9,15 @@ from codekin.data.unpack import unpack
 from codekin.errors import InputError
 from codekin.source import DEFAULT_MAX_BYTES
 
-_HOSTILE = ["../out.py", "/abs.py", "a/../../out.py", "C:/x.py", "a\\..\\b.py", "./../out.py", "x" * 300 + ".py"]
+_HOSTILE = [
+    "../out.py",
+    "/abs.py",
+    "a/../../out.py",
+    "C:/x.py",
+    "a\\..\\b.py",
+    "./../out.py",
+    "x" * 300 + ".py",
+]
 
 
 def _tar(path: Path, entries: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> Path:
@@ -49,7 +57,13 @@ def test_nothing_of_a_hostile_tar_leaves_the_destination(tmp_path: Path):
     device = tarfile.TarInfo("device.py")
     device.type = tarfile.CHRTYPE
     entries = [(tarfile.TarInfo(name), b"evil") for name in _HOSTILE]
-    entries += [(link, b""), (tarfile.TarInfo("link/victim.py"), b"evil"), (hard, b""), (fifo, b""), (device, b"")]
+    entries += [
+        (link, b""),
+        (tarfile.TarInfo("link/victim.py"), b"evil"),
+        (hard, b""),
+        (fifo, b""),
+        (device, b""),
+    ]
     entries += [(tarfile.TarInfo("good.py"), b"good")]
     archive = _tar(tmp_path / "hostile.tar.gz", entries)
     unpack(archive, tmp_path / "in" / "out", _everything)
@@ -81,7 +95,11 @@ def test_debian_package(tmp_path: Path):
         info.size = 5
         tar.addfile(info, io.BytesIO(b"x = 1"))
     deb = b"!<arch>\n"
-    for name, content in (("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), ("data.tar.xz", data.getvalue())):
+    for name, content in (
+        ("debian-binary", b"2.0\n"),
+        ("control.tar.xz", b"odd"),
+        ("data.tar.xz", data.getvalue()),
+    ):
         deb += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode() + content
         deb += b"\n" * (len(content) % 2)
     (tmp_path / "x.deb").write_bytes(deb)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -21,7 +21,7 @@ _SKIPPED_FOLDERS = frozenset(
     "3rdparty 3rd-party third_party third-party thirdparty vendor vendored _vendor _vendored vendors node_modules "
     "bower_components external externals extern ext_libs extlibs subprojects deps dep submodules site-packages "
     "test tests testing testdata test-data __tests__ __mocks__ spec specs fixtures testsuite test_data "
-    "locale locales i18n lang langs translations min dist dist-newstyle umd bundles bundled godeps debian "
+    "locale locales i18n translations min dist dist-newstyle umd bundles bundled godeps debian "
     "typeshed".split()
 )
 _SKIPPED_NAME = re.compile(
@@ -33,18 +33,53 @@ _SKIPPED_NAME = re.compile(
 )
 
 
+# Folders and packages that a repository is known by when they do not bear its name. An empty entry says that
+# the name alone is everyday language.
+_ALIASES = {
+    "abseil/abseil-cpp": "absl abseil",
+    "apache/commons-lang": "lang3 commons-lang3 libcommons-lang3-java libcommons-lang-java",
+    "fasterxml/jackson-databind": "databind jackson2-databind",
+    "google/gson": "libgoogle-gson-java",
+    "laravel/framework": "laravel illuminate",
+    "nlohmann/json": "nlohmann nlohmann-json nlohmann-json3 nlohmann-json3-dev",
+    "rails/rails": "activesupport activerecord actionpack actionview activemodel activejob actionmailer "
+    "actioncable activestorage actiontext actionmailbox railties",
+    "serde-rs/serde": "serde_derive librust-serde-derive-dev",
+    "tokio-rs/axum": "axum-core axum-macros",
+    "tokio-rs/tokio": "tokio-util tokio-macros tokio-stream librust-tokio-util-dev librust-tokio-macros-dev",
+}
+_EVERYDAY = frozenset({"json", "framework"})
+
+
 @lru_cache(maxsize=8)
-def held_out_names(repositories: Sequence[str]) -> frozenset[str]:
-    """The names under which held-out repositories (`owner/name`) turn up as packages and folders."""
+def held_out_names(repositories: tuple[str, ...]) -> frozenset[str]:
+    """The lower-case names under which held-out repositories (`owner/name`) turn up as packages and folders."""
     names: set[str] = set()
     for repository in repositories:
         owner, _, name = repository.lower().partition("/")
-        names |= {name, f"{owner}-{name}", name.replace(".", "-"), name.removesuffix(".nvim")}
-        names |= {f"{owner}.{name}", f"lib{name}", f"lib{name}-dev", f"{name}-cpp", name.removesuffix("-cpp")}
-        names |= {f"rust-{name}", f"librust-{name}-dev", f"ruby-{name}", f"php-{name}", f"haskell-{name}"}
-        names |= {f"golang-github-{owner}-{name}", f"golang-github-{owner}-{name}-dev", f"node-{name}"}
-        names |= {f"golang-{name}", f"golang-{name}-dev", f"@{owner}/{name}", f"python-{name}"}
+        names |= {f"golang-github-{owner}-{name}", f"golang-github-{owner}-{name}-dev", f"{owner}-{name}"}
+        names |= {f"{owner}.{name}", f"@{owner}/{name}", *_ALIASES.get(f"{owner}/{name}", "").split()}
+        if name in _EVERYDAY:
+            continue
+        names |= {name, name.replace(".", "-"), name.removesuffix(".nvim"), name.removesuffix("-cpp")}
+        names |= {
+            f"{prefix}-{name}" for prefix in ("rust", "ruby", "php", "haskell", "node", "golang", "python")
+        }
+        names |= {
+            f"lib{name}",
+            f"lib{name}-dev",
+            f"librust-{name}-dev",
+            f"libghc-{name}-dev",
+            f"golang-{name}-dev",
+        }
     return frozenset(names)
+
+
+def is_held_out(package: str, repositories: tuple[str, ...]) -> bool:
+    """Whether a package name, or the scope it is published under, is that of a held-out repository."""
+    scope, _, _ = package.lower().partition("/")
+    names = held_out_names(repositories)
+    return package.lower() in names or (scope.startswith("@") and scope[1:] in names)
 
 
 def is_source_path(path: str, held_out: tuple[str, ...] = ()) -> bool:
@@ -57,9 +92,9 @@ def is_source_path(path: str, held_out: tuple[str, ...] = ()) -> bool:
         return False
     names = held_out_names(held_out)
     # A folder may carry the version behind the name ("click-8.1").
-    return not any(folder in names or re.sub(r"-v?\d.*$", "", folder) in names for folder in folders) and (
-        pure.name.lower() not in ("nlohmann.hpp", "json.hpp")
-    )
+    if any(folder in names or re.sub(r"-v?\d.*$", "", folder) in names for folder in folders):
+        return False
+    return pure.name.lower() != "json.hpp" or "nlohmann" not in names
 
 
 _COPYLEFT = re.compile(
@@ -119,12 +154,17 @@ _LEADING_TAG = re.compile(
     r"|'''|\"\"\")[ \t]*",
     re.MULTILINE | re.IGNORECASE,
 )
-_MARKUP = (
-    (re.compile(r"\{@\w+\s+([^}|]*?)(?:\|([^}]*))?\}"), lambda m: m[2] or m[1]),  # Javadoc, JSDoc inline tags
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"', "&nbsp;": " "}
+_MARKUP: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"\{@link\w*\s+([^}|\s]+)[|\s]*([^}]*)\}"), lambda m: m[2] or m[1]),  # Javadoc, JSDoc
+    (re.compile(r"\{@\w+\s+([^}]*)\}"), lambda m: m[1]),
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), lambda m: ""),  # Markdown image
     (re.compile(r"\[([^\]]+)\]\((?:[^()]|\([^()]*\))*\)"), lambda m: m[1]),  # Markdown link
     (re.compile(r"\[([^\]]+)\]\[[^\]]*\]"), lambda m: m[1]),
-    (re.compile(r"<see(?:also)?\s+(?:cref|langword|href)\s*=\s*\"(?:[A-Z]:)?([^\"]*)\"\s*/?>"), lambda m: m[1]),
+    (
+        re.compile(r"<see(?:also)?\s+(?:cref|langword|href)\s*=\s*\"(?:[A-Z]:)?([^\"]*)\"\s*/?>"),
+        lambda m: m[1],
+    ),
     (re.compile(r"<(?:type)?paramref\s+name\s*=\s*\"([^\"]*)\"\s*/?>"), lambda m: m[1]),
     (re.compile(r":[\w:+.-]+:`([^`<]*?)(?:\s*<([^`>]*)>)?`"), lambda m: (m[1] or m[2] or "").lstrip("~!.")),
     (re.compile(r"`([^`<]+?)\s*<[^`>]+>`_{1,2}"), lambda m: m[1]),  # reST link
@@ -137,8 +177,9 @@ _MARKUP = (
     (re.compile(r"`+|\*\*|__(?=\w[^_]*__)|(?<=\w)__(?!\w)|''+"), lambda m: ""),
     (re.compile(r"\s\(\s*(?:see\s*)?\)|\s\[\s*\]|\s<\s*>"), lambda m: ""),
 )
-_ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"', "&nbsp;": " "}
-_SENTENCE_END = re.compile(r"(?<![A-Z.])(?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)(?<!cf)[.!?][\"')\]]*\s+(?=[A-Z`'\"(])")
+_SENTENCE_END = re.compile(
+    r"(?<![A-Z.])(?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)(?<!cf)[.!?][\"')\]]*\s+(?=[A-Z`'\"(])"
+)
 MIN_WORDS, MAX_WORDS = 3, 200
 _LONG = 40
 
@@ -173,13 +214,14 @@ def clean_prose(text: str, words: int = MAX_WORDS) -> str:
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _BOILERPLATE = re.compile(
-    r"^(?:todo|fixme|xxx|hack|see\b(?! if| whether)|same as|ditto|as above|idem|inherit(?:ed)?\s?doc|\{?@inherit|non-javadoc"
-    r"|\(non-javadoc|auto-?generated|creates? new form|copyright|licen[cs]ed?\b|spdx|author|eslint|pylint|noqa"
-    r"|nolint|clang-format|istanbul|c8 ignore|prettier-ignore|type:|coding[:=]|vim:|-\*-|region\b|endregion"
-    r"|docstring|placeholder|constructor\.?$|default constructor|destructor|getter|setter|internal use|for internal"
-    r"|deprecated\b|do not use|not documented|undocumented|no description|missing documentation|overrides?\b"
-    r"|implements?\s+\S+\.?$|implementation of\s+\S+\.?$|test\b|\S+$|this (?:method|function|class) is (?:called|deprecated)"
-    r"|autogenerated|generated\b|wrapper (?:for|around)\s+\S+\.?$|alias (?:for|of)\s+\S+\.?$|used (?:by|in)\s+\S+\.?$)",
+    r"^(?:todo|fixme|xxx|hack|see\b(?! if| whether)|same as|ditto|as above|idem|inherit(?:ed)?\s?doc|\{?@inherit"
+    r"|non-javadoc|\(non-javadoc|auto-?generated|creates? new form|copyright|licen[cs]ed?\b|spdx|author|eslint"
+    r"|pylint|noqa|nolint|clang-format|istanbul|c8 ignore|prettier-ignore|type:|coding[:=]|vim:|-\*-|region\b"
+    r"|endregion|docstring|placeholder|constructor\.?$|default constructor|destructor|getter|setter|internal use"
+    r"|for internal|deprecated\b|do not use|not documented|undocumented|no description|missing documentation"
+    r"|overrides?\b|implements?\s+\S+\.?$|implementation of\s+\S+\.?$|test\b|\S+$|generated\b"
+    r"|this (?:method|function|class) is (?:called|deprecated)|wrapper (?:for|around)\s+\S+\.?$"
+    r"|alias (?:for|of)\s+\S+\.?$|used (?:by|in)\s+\S+\.?$)",
     re.IGNORECASE,
 )
 _CODE_LIKE = re.compile(r"[{}();=<>\[\]|\\&^%$#@~]")

@@ -13,15 +13,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib import resources
+from importlib import import_module, resources
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from codekin.data.cleaning import held_out_names, is_source_path
+from codekin.data.cleaning import is_held_out, is_source_path
 from codekin.data.unpack import unpack
 from codekin.errors import InputError, MissingExtraError
 
@@ -82,17 +83,11 @@ class FetchReport:
 
 def load_corpus(path: str | Path | None = None) -> Corpus:
     """The corpus at `path`, or the one that comes with codekin. Raises InputError naming what is wrong."""
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError:
-            raise MissingExtraError("reading the corpus list", "train") from None
+    toml = _toml()
     where = str(path) if path is not None else "corpus.toml"
     source = Path(path) if path is not None else resources.files("codekin.data") / "corpus.toml"
     try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
+        table = toml.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {where}: {error.strerror or error}") from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
@@ -110,6 +105,14 @@ def load_corpus(path: str | Path | None = None) -> Corpus:
     return corpus
 
 
+def _toml() -> Any:
+    # tomllib is part of Python from 3.11 on; before that its origin is an extra.
+    for name in ("tomllib", "tomli"):
+        if find_spec(name):
+            return import_module(name)
+    raise MissingExtraError("reading the corpus list", "train")
+
+
 def _problem(package: Package, corpus: Corpus) -> str:
     if package.ecosystem not in ECOSYSTEMS:
         return f"unknown ecosystem; known: {', '.join(ECOSYSTEMS)}"
@@ -122,7 +125,7 @@ def _problem(package: Package, corpus: Corpus) -> str:
         return "sha256 must be 64 lower-case hexadecimal digits"
     if package.licence not in PERMISSIVE_LICENCES:
         return f"licence {package.licence} is not on the list of permissive licences"
-    if package.name.lower() in held_out_names(corpus.held_out):
+    if is_held_out(package.name, corpus.held_out):
         return "held out for evaluation"
     return ""
 
@@ -215,7 +218,9 @@ class _Clients:
         elif package.ecosystem == "npm":
             _run(["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"], folder)
         else:
-            verb = ["download"] if package.ecosystem == "debian" else ["source", "--download-only", "--tar-only"]
+            verb = (
+                ["download"] if package.ecosystem == "debian" else ["source", "--download-only", "--tar-only"]
+            )
             _run(["apt-get", "-qq", *self._apt(), *verb, f"{name}={version}"], folder)
 
     def _apt(self) -> list[str]:
@@ -283,5 +288,5 @@ def _run(command: Sequence[str], folder: Path) -> None:
 def _reason(stderr: str) -> str:
     """The line of a client's error output that says why."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    telling: Iterable[Any] = (line for line in lines if re.match(r"(?:ERROR|E|npm error|npm ERR!)\b", line))
-    return str(next(iter(telling), lines[-1] if lines else ""))[:300]
+    telling = (line for line in lines if re.match(r"(?:ERROR|E|npm error|npm ERR!)\b", line))
+    return next(telling, lines[-1] if lines else "")[:300]

@@ -140,7 +140,11 @@ def _mine_file(tree: SourceTree, file: SourceFile) -> Iterator[Pair]:
         return  # gone or unreadable since it was listed
     if text is None or not is_trainable(text):
         return
-    found = _from_document(text, file.language) if file.language in ("markdown", "rst") else _from_code(text, file)
+    found = (
+        _from_document(text, file.language)
+        if file.language in ("markdown", "rst")
+        else _from_code(text, file)
+    )
     package = tree.package
     path = file.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     for kind, query, document, language in found:
@@ -154,16 +158,41 @@ _Found = tuple[str, str, str, str]  # kind, query, document, language
 
 
 def _from_code(text: str, file: SourceFile) -> Iterator[_Found]:
+    if file.language == "r":
+        # roxygen2 lets blank lines stand between its comments and what they document.
+        text = _ROXYGEN_GAP.sub("", text)
+    elsewhere = _pod(text) if file.language == "perl" else {}
     for definition in definitions(text, file.language):
+        documentation = definition.doc or elsewhere.get(definition.name.rpartition(".")[2], "")
         body = definition.text[definition.body_start :]
         if body.count("\n") + 1 < _MIN_BODY_LINES and len(body) < 2 * _MIN_DOCUMENT:
             continue  # getters, setters, aliases, declarations: their name says it all
-        if definition.doc and is_query(query := summary(definition.doc)):
+        if documentation and is_query(query := summary(documentation)):
             yield DOCUMENTATION, query, _cut(definition.text), file.language
         elif (name := _name_query(definition)) and len(body) < _MAX_DOCUMENT:
             document = _masked(definition)
             if fingerprint(document) % _NAMES_ONE_IN == 0:
                 yield NAME, name, document, file.language
+
+
+_ROXYGEN_GAP = re.compile(r"(?<=\n)(?:[ \t]*\n)+(?=[\w.`]+[ \t]*(?:<-|=)[ \t]*function\b)")
+_POD_ENTRY = re.compile(
+    r"^=(?:head[2-4]|item)[ \t]+(?:[\w$]+[ \t]*(?:->|=)[ \t]*)*(?:[\w:]+::)?(\w+)[^\n]*\n", re.M
+)
+_POD_END = re.compile(r"^=(?:head\d|item|back|cut|over)\b", re.M)
+
+
+def _pod(text: str) -> dict[str, str]:
+    """What Perl's manual sections (perlpod) say about each subroutine: often far from it, behind `__END__`."""
+    found: dict[str, str] = {}
+    for entry in _POD_ENTRY.finditer(text):
+        end = _POD_END.search(text, entry.end())
+        body = text[entry.end() : end.start() if end else len(text)].lstrip("\n")
+        # An indented paragraph is verbatim: a synopsis, before the prose.
+        while body.startswith((" ", "\t")):
+            body = body.partition("\n\n")[2].lstrip("\n")
+        found.setdefault(entry[1], body)
+    return found
 
 
 def _name_query(definition: Definition) -> str:

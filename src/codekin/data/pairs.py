@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import TextIO, cast
 
 from codekin.errors import InputError
 from codekin.tasks import Task
@@ -77,11 +77,11 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
         raise InputError(f"cannot read pairs from {path}: {error.strerror or error}") from None
 
 
-def _open(named: Path, actual: Path, mode: str) -> IO[Any]:
+def _open(named: Path, actual: Path, mode: str) -> TextIO:
     # newline="\n": a pair's text may hold \r or U+2028, which must not split a line.
     if named.suffix == ".gz":
-        return gzip.open(actual, mode, compresslevel=6, encoding="utf-8", newline="\n")
-    return open(actual, mode, encoding="utf-8", newline="\n")
+        return cast(TextIO, gzip.open(actual, mode, compresslevel=6, encoding="utf-8", newline="\n"))
+    return cast(TextIO, open(actual, mode, encoding="utf-8", newline="\n"))
 
 
 def _record(pair: Pair) -> dict[str, object]:

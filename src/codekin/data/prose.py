@@ -13,7 +13,14 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*\{?\.?([\w+#.-]*)")
 _ATX = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'`:.*+#_<>])\1{2,}\s*$")
 _DIRECTIVE = re.compile(r"^(\s*)\.\. (?:code-block|sourcecode|code|highlight|prompt)::\s*([\w+#-]*)")
-_ALIASES = {"c++": "cpp", "c#": "csharp", "objective-c": "objc", "shell": "bash", "console": "bash", "golang": "go"}
+_ALIASES = {
+    "c++": "cpp",
+    "c#": "csharp",
+    "objective-c": "objc",
+    "shell": "bash",
+    "console": "bash",
+    "golang": "go",
+}
 
 
 @dataclass(slots=True)
@@ -85,7 +92,9 @@ def _markdown_code(lines: list[str], row: int) -> tuple[str, str, int] | None:
     if not match:
         return None
     fence, end = match[1], row + 1
-    while end < len(lines) and not re.match(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}\s*$", lines[end]):
+    while end < len(lines) and not re.match(
+        rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}\s*$", lines[end]
+    ):
         end += 1
     return _block(lines[row + 1 : end]), _language(match[2]), end + 1
 
@@ -97,7 +106,9 @@ def _rst_code(lines: list[str], row: int) -> tuple[str, str, int] | None:
         return None
     indent = len(line) - len(line.lstrip())
     end = row + 1
-    while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > indent):
+    while end < len(lines) and (
+        not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > indent
+    ):
         end += 1
     body = lines[row + 1 : end]
     while body and (not body[0].strip() or re.match(r"\s+:[\w-]+:", body[0])):  # the directive's options

@@ -1,0 +1,5 @@
+# Turns a title into a part of an address.
+def slug(title)
+  words = title.downcase.scan(/\w+/)
+  words.join("-")
+end
