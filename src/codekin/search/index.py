@@ -16,8 +16,8 @@ from platformdirs import user_cache_path
 
 from codekin.embed import Embedder
 from codekin.errors import InputError, StoreError
-from codekin.search import ranking
-from codekin.search.indexing import Indexer, Progress
+from codekin.search import indexing, ranking
+from codekin.search.indexing import Progress
 from codekin.search.ranking import Query
 from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.store import Store, delete
@@ -99,14 +99,14 @@ class CodeIndex:
                     self._store.clear()
                 self._store.set_meta(model=self._model)
         self._stale = False
-        indexer = Indexer(
+        return indexing.update(
             self.root,
             self._store,
             self._embedder,
             dimensions=self._embedder.dimensions,
             max_bytes=self._max_bytes,
+            progress=progress,
         )
-        return indexer.update(progress)
 
     def search(
         self,

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from zlib import crc32
 
 import numpy as np
@@ -122,7 +123,7 @@ class Indexer:
         """`term << 32 | chunk << 8` of every occurrence, and the number of terms of each text."""
         vocabulary = self._vocabularies[field]
         total = sum(map(len, texts))
-        rows = np.fromiter((vocabulary[word] for text in texts for word in text), np.int64, total)
+        rows = np.fromiter(map(vocabulary.__getitem__, chain.from_iterable(texts)), np.int64, total)
         starts = np.array(vocabulary.starts, np.int64)
         hashes = np.array(vocabulary.hashes, np.uint64)
         counts = (starts[1:] - starts[:-1])[rows]

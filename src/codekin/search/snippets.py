@@ -27,6 +27,8 @@ _FUNCTION_WORDS = frozenset(
 # What makes a noun of a verb, on top of the inflections that the lexical index takes off.
 _DERIVATIONS = ("ion", "er", "or")
 _SHORTEST_STEM = 3
+_QUALIFIER = re.compile(r"::|[.:#/]")
+_COMMENT = re.compile(r"\s*(?:#(?!\w)|//|/\*|\*|--|@)")
 # A window shows a quarter of its spare lines above what it found: the reason is read downwards.
 _LINES_ABOVE = 4
 
@@ -37,8 +39,8 @@ class Snippet:
 
     first: int
     last: int
-    definition: int
-    """The line that names what the chunk defines; 0 if none does."""
+    definition: int | None
+    """The line that names what the chunk defines; None if none does, as in the later parts of a long body."""
     marks: dict[int, list[tuple[int, int]]]
     """For each line of the chunk that has any: the `(start, end)` offsets of words of the query."""
 
@@ -81,8 +83,8 @@ def snippet(text: str, query: str, max_lines: int, *, symbol: str = "") -> Snipp
     """The `max_lines` lines of `text` that say most about `query`.
 
     A line counts by the stems it shares with the query, each weighted by how few lines of the chunk have it.
-    Where no line shares any, the window starts at the definition: the first line with the last part of
-    `symbol` (a qualified name).
+    Where no line shares any, the window starts at the definition: the first line that has the last part of
+    `symbol`, a qualified name.
     """
     lines = text.split("\n")
     while len(lines) > 1 and not lines[-1].strip():
@@ -97,10 +99,11 @@ def snippet(text: str, query: str, max_lines: int, *, symbol: str = "") -> Snipp
             found[number] = {hit[0] for hit in hits}
 
     definition = _definition_line(lines, symbol)
-    first, last = _best_window(found, max_lines) or (definition, definition)
-    if definition <= first and last < definition + max_lines:
+    start = definition or 0
+    first, last = _best_window(found, max_lines) or (start, start)
+    if definition is not None and definition <= first and last < definition + max_lines:
         first = definition
-    first, last = _fill(first, last, len(lines), max_lines, stay=first == definition)
+    first, last = _fill(first, last, len(lines), max_lines, stay=first == start)
     while first < last and not lines[first].strip():
         first += 1
     while last > first and not lines[last].strip():
@@ -108,16 +111,16 @@ def snippet(text: str, query: str, max_lines: int, *, symbol: str = "") -> Snipp
     return Snippet(first, last, definition, marks)
 
 
-def _definition_line(lines: list[str], symbol: str) -> int:
-    name = re.split(r"[.:#/]", symbol)[-1] if symbol else ""
-    if name:
-        # Not preceded by "@" or "#": a decorator or comment may say the name before the definition does.
-        whole = re.compile(rf"(?<![\w@]){re.escape(name)}(?!\w)")
-        comment = re.compile(r"\s*(?:#|//|/\*|\*|--|@)")
-        for number, line in enumerate(lines):
-            if whole.search(line) and not comment.match(line):
-                return number
-    return next((number for number, line in enumerate(lines) if line.strip()), 0)
+def _definition_line(lines: list[str], symbol: str) -> int | None:
+    name = _QUALIFIER.split(symbol)[-1]
+    if not name:
+        return None
+    whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    for number, line in enumerate(lines):
+        # A comment or a decorator may say the name before the definition does.
+        if whole.search(line) and not _COMMENT.match(line):
+            return number
+    return None
 
 
 def _best_window(found: dict[int, set[str]], max_lines: int) -> tuple[int, int] | None:

@@ -163,10 +163,16 @@ class Store:
         """A number that every committed change increments."""
         return int(self.meta("generation") or 0)
 
-    def files(self) -> dict[str, StoredFile]:
-        """Every indexed file by its path."""
+    def files(self, paths: Sequence[str] | None = None) -> dict[str, StoredFile]:
+        """Indexed files by their path: all of them, or those of `paths`."""
+        select = "SELECT path, id, size, mtime_ns, digest FROM files"
         with self._decoding():
-            rows = self._db.execute("SELECT path, id, size, mtime_ns, digest FROM files").fetchall()
+            if paths is None:
+                rows = self._db.execute(select).fetchall()
+            else:
+                keys = (os.fsencode(path) for path in paths)
+                found = (self._db.execute(f"{select} WHERE path = ?", (key,)).fetchone() for key in keys)
+                rows = [row for row in found if row]
             return {os.fsdecode(path): StoredFile(*rest) for path, *rest in rows}
 
     def chunk_vectors(self, file: int) -> dict[bytes, NDArray[np.int8]]:
@@ -289,9 +295,11 @@ class Store:
         for table in ("files", "chunks", "vectors", "segments", "postings"):
             self._db.execute(f"DELETE FROM {table}")
 
-    def touch(self, file: int, size: int, mtime_ns: int) -> None:
+    def touch(self, path: str, size: int, mtime_ns: int) -> None:
         """Notes a new size and time of a file whose content is the same."""
-        self._db.execute("UPDATE files SET size = ?, mtime_ns = ? WHERE id = ?", (size, mtime_ns, file))
+        self._db.execute(
+            "UPDATE files SET size = ?, mtime_ns = ? WHERE path = ?", (size, mtime_ns, os.fsencode(path))
+        )
 
     def remove(self, paths: Sequence[str]) -> None:
         """Removes files with their chunks; their postings go when their segment is merged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import count
 from time import thread_time
 
 from tree_sitter import Language, Node, Parser
@@ -122,9 +123,12 @@ def _root(source: bytes, grammar: Grammar) -> Node | None:
     if len(source) <= _WATCHED_SIZE:
         return parser.parse(source).root_node
     deadline = thread_time() + _PATIENCE + _PATIENCE_PER_BYTE * len(source)
+    calls = count(1)
     try:
         tree = parser.parse(
-            lambda at, _: source[at : at + _SLICE], progress_callback=lambda *_: thread_time() > deadline
+            lambda at, _: source[at : at + _SLICE],
+            # Asking for the time costs more than the parser does between two calls.
+            progress_callback=lambda *_: next(calls) % 32 == 0 and thread_time() > deadline,
         )
     except ValueError:  # what a stopped parse raises
         return None
