@@ -43,9 +43,9 @@ QUERIES = (
 )
 _CHILD = """
 import sys
-from codekin.search import CodeIndex, indexing
+from codekin.search import CodeIndex, indexing, workers
 if int(sys.argv[3]):
-    indexing._BATCH_BYTES = int(sys.argv[3])
+    indexing._BATCH_BYTES = workers._WORTH_A_WORKER = int(sys.argv[3])
 with CodeIndex(sys.argv[1], index=sys.argv[2]) as index:
     print("ready", flush=True)
     index.update()
@@ -53,7 +53,10 @@ with CodeIndex(sys.argv[1], index=sys.argv[2]) as index:
 
 
 def start_update(tree: Path, index: Path, batch_bytes: int = 0) -> subprocess.Popen[str]:
-    """A process that updates an index; it is about to begin. `batch_bytes` other than 0 makes transactions smaller."""
+    """A process that updates an index; it is about to begin.
+
+    `batch_bytes` other than 0 makes transactions smaller, and brings helping processes in even for a small tree.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(tree), str(index), str(batch_bytes)],
         stdout=subprocess.PIPE,
@@ -132,6 +135,7 @@ def killed_rounds(tree: Path, rounds: int, seed: int, batch_bytes: int = 0) -> I
         spans = dict.fromkeys(
             ("build", "update"), _finish(start_update(tree, index, batch_bytes), None).after
         )
+        expected: list[Any] = []
         for number in range(rounds):
             doing = "update" if number % 2 else "build"
             if doing == "build":
@@ -139,6 +143,7 @@ def killed_rounds(tree: Path, rounds: int, seed: int, batch_bytes: int = 0) -> I
                 index.mkdir()
             else:
                 edit(tree, choice)
+                expected = []
             ended = _finish(start_update(tree, index, batch_bytes), choice.uniform(0, spans[doing]))
             if not ended.killed:
                 spans[doing] = ended.after
@@ -148,7 +153,8 @@ def killed_rounds(tree: Path, rounds: int, seed: int, batch_bytes: int = 0) -> I
             try:
                 files = answers(tree, index, update=False)[-3]
                 failure = integrity(index)
-                if not failure and answers(tree, index, update=True) != clean_answers(tree):
+                expected = expected or clean_answers(tree)
+                if not failure and answers(tree, index, update=True) != expected:
                     failure = "answers differ from those of a clean build"
             except CodekinError as error:
                 failure = str(error)
@@ -198,6 +204,11 @@ def main() -> int:
         rounds = []
         for done in killed_rounds(tree, options.rounds, options.seed):
             rounds.append(done)
+            print(
+                f"round {len(rounds)} of {options.rounds}",
+                file=sys.stderr,
+                end="\r" if sys.stderr.isatty() else "\n",
+            )
             if done.failure:
                 print(f"round {len(rounds)}, ended after {done.after:.3f} s: {done.failure}", flush=True)
         kills = [done for done in rounds if done.killed]

@@ -18,7 +18,7 @@ from trees import CONFIG, FILES, RETRY, SORTING, TEST, write
 
 from codekin import embed
 from codekin.errors import InputError, ModelError, StoreError
-from codekin.search import CodeIndex, Mode, Result
+from codekin.search import CodeIndex, Mode, Result, indexing
 
 QUERIES = (
     "where are failed requests sent again",
@@ -239,6 +239,15 @@ def test_every_root_has_its_own_index(tree: Path, tmp_path: Path, monkeypatch: p
         assert same.status().location == whole.status().location
 
 
+def test_an_index_inside_its_tree_does_not_index_itself(tree: Path, tmp_path: Path):
+    with CodeIndex(tree, index=tree / "inside") as index:
+        assert counts(index.update()) == (5, 0, 0, 0)
+        age(tree)
+        index.update()
+        assert counts(index.update()) == (0, 0, 0, 5)
+        assert answers(index) == clean_answers(tree, tmp_path / "clean")
+
+
 def test_an_empty_folder_has_no_answers(tmp_path: Path):
     (tmp_path / "tree").mkdir()
     with CodeIndex(tmp_path / "tree", index=tmp_path / "index") as index:
@@ -324,6 +333,13 @@ def test_a_change_within_the_clocks_tick_is_seen(tree: Path, index: CodeIndex):
     assert index.search("save_settings")[0].symbol == "save_settings"
 
 
+def test_a_file_from_the_future_is_read_again_and_not_embedded_again(tree: Path, index: CodeIndex):
+    os.utime(tree / "app/config.py", (time.time() + 1000,) * 2)
+    index.update()
+    report = index.update()
+    assert (counts(report), report.chunks_embedded) == ((0, 0, 0, 5), 0)
+
+
 def test_files_come_go_and_move(tree: Path, index: CodeIndex):
     index.update()
     (tree / "docs/guide.md").unlink()
@@ -343,10 +359,14 @@ def test_a_file_that_becomes_ignored_goes(tree: Path, index: CodeIndex):
     assert "web/sorting.js" not in {result.path for result in index.search("sort numbers", 50)}
 
 
-def test_progress_counts_to_the_end(tree: Path, index: CodeIndex):
+def test_progress_counts_to_the_end(tree: Path, index: CodeIndex, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
     calls: list[tuple[int, int, str]] = []
     index.update(progress=lambda *call: calls.append(call))
-    assert [(done, total) for done, total, _ in calls] == [(n, 5) for n in range(1, 6)]
+    counts = [done for done, _, _ in calls]
+    assert counts == sorted(counts)
+    assert counts[-1] == 5
+    assert {total for _, total, _ in calls} == {5}
     assert {path for *_, path in calls} == set(FILES)
 
 
@@ -380,7 +400,11 @@ def test_an_open_index_sees_what_another_process_wrote(tree: Path, tmp_path: Pat
         assert reader.search("extra_thing")[0].path == "lib/extra.py"
 
 
-def test_a_failing_progress_leaves_a_whole_index(tree: Path, tmp_path: Path):
+def test_an_interrupted_update_keeps_what_it_committed(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
+
     def interrupt(done: int, total: int, path: str) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -388,7 +412,7 @@ def test_a_failing_progress_leaves_a_whole_index(tree: Path, tmp_path: Path):
     with CodeIndex(tree, index=tmp_path / "index") as index:
         with pytest.raises(KeyboardInterrupt):
             index.update(progress=interrupt)
-        assert counts(index.update()) == (5, 0, 0, 0)
+        assert counts(index.update()) == (2, 0, 0, 3)
         assert answers(index) == clean_answers(tree, tmp_path / "clean")
 
 
@@ -458,7 +482,7 @@ def test_small_transactions_give_the_same_index(
 ):
     """Segments of postings are merged many times; what they hold must not depend on it."""
     expected = clean_answers(large_tree, tmp_path / "clean")
-    monkeypatch.setattr("codekin.search.indexing._BATCH_BYTES", 5_000)
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 5_000)
     assert clean_answers(large_tree, tmp_path / "index") == expected
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,89 @@ def test_many_processes_may_make_the_same_new_index(tree: Path, tmp_path: Path):
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 6, errors
     assert answers(tree, tmp_path / "index", update=False) == robustness.clean_answers(tree)
+
+
+def children(process: int) -> set[int]:
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rsplit(")", 1)[1].split()[1]) == process:
+                found.add(int(status.parent.name))
+    return found
+
+
+def alive(process: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every update small transactions, with a worker beside this process."""
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", BATCH)
+    monkeypatch.setattr(indexing, "worker_count", lambda size: 2)
+
+
+@pytest.mark.usefixtures("helped")
+def test_workers_give_the_same_index(large_tree: Path, tmp_path: Path):
+    assert answers(large_tree, tmp_path / "index") == robustness.clean_answers(large_tree)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("helped")
+def test_a_worker_that_dies_costs_nothing(large_tree: Path, tmp_path: Path):
+    killed: set[int] = set()
+
+    def kill_workers(done: int, total: int, path: str) -> None:
+        for worker in children(os.getpid()) - killed:
+            os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+
+    with CodeIndex(large_tree, index=tmp_path / "index") as index:
+        report = index.update(progress=kill_workers)
+    assert killed
+    assert (report.added, report.skipped) == (300, ())
+    assert answers(large_tree, tmp_path / "index", update=False) == robustness.clean_answers(large_tree)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_workers_end_with_the_process_they_help(large_tree: Path, tmp_path: Path):
+    process = robustness.start_update(large_tree, tmp_path / "index", BATCH)
+    deadline = time.monotonic() + 20
+    while not (helpers := children(process.pid)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    if not helpers:
+        pytest.skip("a single core: nobody helps")
+    while any(map(alive, helpers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(alive, helpers))
+
+
+def test_no_code_of_the_indexed_tree_is_run(large_tree: Path, tmp_path: Path):
+    """Started inside a tree whose modules are named like Python's own and our own."""
+    trap = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    for name in ("pickle", "signal", "queue", "numpy", "codekin/__init__", "sitecustomize", "tokenizers"):
+        write(large_tree, {f"{name}.py": trap})
+    child = (
+        "import sys\n"
+        "sys.path.remove('')\n"
+        "from codekin.search import CodeIndex, indexing\n"
+        f"indexing._BATCH_BYTES = {BATCH}\n"
+        "indexing.worker_count = lambda size: 2\n"
+        "print(CodeIndex('.', index=sys.argv[1]).update().added)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child, str(tmp_path / "index")],
+        cwd=large_tree,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("307", "")
+    assert not (tmp_path / "ran").exists()
 
 
 def update_and_die(tree: Path, index: Path) -> None:
@@ -364,7 +447,8 @@ def test_a_root_behind_a_closed_folder(tmp_path: Path):
 def test_a_file_that_changes_between_the_walk_and_its_reading(
     tree: Path, tmp_path: Path, fate: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """`progress` is called as files are read one by one: what is read later can still change."""
+    """`progress` is called after each transaction: what is read later can still change."""
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
     last = tree / "web/sorting.js"
 
     def change(done: int, total: int, path: str) -> None:

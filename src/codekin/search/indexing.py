@@ -32,9 +32,13 @@ def update(
     started = time.perf_counter()
     skipped: list[Skipped] = []
     before = store.files()
-    found = list(
-        walk(root, max_bytes=max_bytes, on_skip=lambda path, reason: skipped.append(Skipped(path, reason)))
+    is_own = _own_files(root, store)
+    walked = walk(
+        root,
+        max_bytes=max_bytes,
+        on_skip=lambda path, reason: None if is_own(path) else skipped.append(Skipped(path, reason)),
     )
+    found = [file for file in walked if not is_own(file.path)]
     stale = [file for file in found if not _is_current(file, before.get(file.path))]
     indexed: set[str] = set()
     done = embedded = 0
@@ -68,6 +72,15 @@ def update(
         skipped=tuple(skipped),
         seconds=time.perf_counter() - started,
     )
+
+
+def _own_files(root: Path, store: Store) -> Callable[[str], bool]:
+    """Tells the index's own files, which may lie in the tree: every update would find them changed."""
+    location = store.location.resolve()
+    if not location.is_relative_to(root):
+        return lambda path: False
+    own = location.relative_to(root).as_posix()
+    return lambda path: path.startswith(own)
 
 
 def _jobs(stale: list[SourceFile], store: Store) -> Iterator[Job]:

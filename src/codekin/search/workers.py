@@ -1,8 +1,9 @@
 """Extraction by several processes at once.
 
-A worker runs `work` in another process of the same Python: jobs come in by its standard input, results go out by its standard
-output, pickled, and the end of its input ends it. Unlike multiprocessing this asks nothing of the program that uses
-codekin (no guarded main module, no fork among its threads). A worker that dies costs nothing: its job is done here.
+A worker runs `work` in another process of the same Python: jobs come in by its standard input, results go out by its
+standard output, pickled, and the end of its input ends it. Unlike multiprocessing this asks nothing of the program
+that uses codekin (no guarded main module, no fork among its threads). A worker that dies costs nothing: its job is
+done here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from codekin.search.extracting import Extracted, Extractor, Job
 _WORTH_A_WORKER = (
     3 << 20
 )  # bytes of source: what one process extracts in the time that it takes to start another
+# The path is this process's: Python puts the current folder first, whose modules may be anybody's.
+_WORKER = "import sys; sys.path[:] = sys.argv[1:]; from codekin.search.workers import work; work()"
 
 
 def worker_count(size: int) -> int:
@@ -81,7 +84,7 @@ def _serve(
     job: Job | None = None
     try:
         with subprocess.Popen(
-            [sys.executable, "-c", "from codekin.search.workers import work; work()"],
+            [sys.executable, "-c", _WORKER, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as worker:
