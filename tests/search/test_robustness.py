@@ -319,6 +319,36 @@ def test_a_file_in_the_place_of_the_folder(tree: Path, tmp_path: Path):
         index.search("retry")
 
 
+def test_an_index_folder_that_is_closed(tree: Path):
+    with tempfile.TemporaryDirectory() as folder:
+        tree = shutil.copytree(tree, Path(folder) / "tree")
+        Path(folder).chmod(0o755)
+        (Path(folder) / "index").mkdir(mode=0)
+        with (
+            without_root(),
+            CodeIndex(tree, index=Path(folder) / "index") as index,
+            pytest.raises(StoreError, match=r"cannot create an index in .*; choose a folder with --index"),
+        ):
+            index.search("retry")
+
+
+@pytest.mark.usefixtures("helped")
+def test_a_root_of_any_name(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its name is part of the index's own place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    expected = robustness.clean_answers(tree)
+    for name in ("a b", "100%", "#1?mode=ro&x", "new\nline", "'quo\"te", os.fsdecode(b"caf\xe9")):
+        try:
+            tree = tree.rename(tmp_path / name)
+        except OSError:
+            continue
+        with CodeIndex(tree) as index:
+            assert index.update().added == len(FILES)
+            location = index.status().location
+        assert location.is_file()
+        assert answers(tree, location.parent, update=False) == expected
+
+
 # ---- files that are not what they seem
 
 

@@ -102,16 +102,16 @@ class Store:
         with self._decoding("open"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._db = self._connect(f"file:{quote(str(self.location))}?mode=rwc")
+                self._db = self._connect(f"file:{quote(os.fsencode(self.location))}?mode=rwc")
                 # On a read-only file system a database with a log opens all the same.
                 self.writable = os.access(self.location, os.W_OK)
             except (OSError, sqlite3.OperationalError) as error:
-                if not self.location.is_file():
+                if not os.access(self.location, os.R_OK):
                     raise StoreError(
                         f"cannot create an index in {folder}: {_reason(error)}; choose a folder with --index DIR"
                     ) from error
                 self.writable = False
-                self._db = self._connect(f"file:{quote(str(self.location))}?mode=ro&immutable=1")
+                self._db = self._connect(f"file:{quote(os.fsencode(self.location))}?mode=ro&immutable=1")
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         db = sqlite3.connect(
