@@ -169,10 +169,12 @@ def _from_code(text: str, file: SourceFile) -> Iterator[_Found]:
             continue  # getters, setters, aliases, declarations: their name says it all
         if documentation and is_query(query := summary(documentation)):
             yield DOCUMENTATION, query, _cut(definition.text), file.language
-        elif (name := _name_query(definition)) and len(body) < _MAX_DOCUMENT:
-            document = _masked(definition)
-            if fingerprint(document) % _NAMES_ONE_IN == 0:
-                yield NAME, name, document, file.language
+        elif (
+            fingerprint(definition.text) % _NAMES_ONE_IN == 0
+            and len(body) < _MAX_DOCUMENT
+            and (name := _name_query(definition))
+        ):
+            yield NAME, name, _masked(definition), file.language
 
 
 _ROXYGEN_GAP = re.compile(r"(?<=\n)(?:[ \t]*\n)+(?=[\w.`]+[ \t]*(?:<-|=)[ \t]*function\b)")
