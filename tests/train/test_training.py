@@ -52,6 +52,7 @@ name = "tiny"
 licence = "Apache-2.0"
 seed = 3
 [data]
+pairs = 10000
 held_out = 0.15
 max_tokens = 64
 [vocabulary]

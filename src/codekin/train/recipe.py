@@ -20,8 +20,9 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """`held_out` is the share of sources whose pairs measure the run and are not trained on."""
+    """At most `pairs` pairs are trained on; `held_out` of all, by whole sources, measure the run instead."""
 
+    pairs: int
     held_out: float
     max_tokens: int
 

@@ -64,9 +64,12 @@ def train(
     choices = load_recipe(recipe)
     sizes, limit = choices.model.sizes, choices.data.max_tokens
     torch.manual_seed(choices.seed)
+    # Adam's moments of tokens not seen for some hundred steps fade into denormal numbers, which are slow.
+    torch.set_flush_denormal(True)
     rng = np.random.default_rng(choices.seed)
 
     training, held_out = split(distinct(pairs), choices.data.held_out)
+    training = training[: choices.data.pairs]
     log(f"{len(training)} pairs to train on, {len(held_out)} held out")
     guide = Teacher(teacher, max_tokens=choices.teacher.max_tokens)
     tokenizer = build_tokenizer(

@@ -85,8 +85,8 @@ def contrast(
     for batches in schedule:
         total = 0.0
         for rows in batches:
-            q = student(*_drop(queries.batch(rows), recipe.token_dropout, rng))
-            d = student(*_drop(documents.batch(rows), recipe.token_dropout, rng))
+            both = _join(queries.batch(rows), documents.batch(rows))
+            q, d = student(*_drop(both, recipe.token_dropout, rng)).chunk(2)
             loss = matryoshka(lambda q, d: info_nce(q, d, recipe.temperature), sizes, q, d)
             optimiser.step(loss)
             total += loss.item()
@@ -122,6 +122,14 @@ def _batches(groups: Sequence[str], size: int, rng: np.random.Generator) -> list
     if len(mixed) > 1:
         batches += np.array_split(mixed, max(1, len(mixed) // size))
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _join(
+    first: tuple[Tensor, Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both runs of texts as one: one look-up has one gradient the size of the table, two would have two."""
+    offsets = torch.cat([first[2], second[2] + len(first[0])])
+    return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]]), offsets
 
 
 def _drop(
