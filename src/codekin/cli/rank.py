@@ -29,8 +29,8 @@ def rank(
 ) -> None:
     """Re-rank lines from stdin by meaning.
 
-    How well they answer QUERY decides. The lines are those of grep -n, ripgrep, git log --oneline, a list of files, or any others: best first, and printed
-    just as they came, colours included.
+    The lines of grep -n, ripgrep, git log --oneline, a list of files, or any others: those that answer QUERY best
+    come first, printed just as they were, colours included.
     """
     from codekin.cli.results import print_json
     from codekin.embed import Embedder
@@ -42,6 +42,8 @@ def rank(
         raise InputError("pipe the lines to rank into this command: grep -rn error src | codekin rank QUERY")
     text = options.read_query(query)
     blocks = read_blocks(sys.stdin.buffer)
+    # Whoever filters a stream waits for each line; a ranking comes in one piece.
+    follows = threshold is not None and top is None
     found = False
     for ranked in rank_lines(blocks, text, Embedder(), task, top=top, threshold=threshold):
         found = True
@@ -57,6 +59,7 @@ def rank(
                 }
             )
         else:
-            print(f"{ranked.score:.3f}\t{ranked.line}" if scores else ranked.line)
+            line = f"{ranked.score:.3f}\t{ranked.line}" if scores else ranked.line
+            print(line, flush=follows)
     sys.stdout.flush()
     raise SystemExit(0 if found else 1)

@@ -42,8 +42,8 @@ class Excerpt:
     first: int
     last: int
     """The numbers of the first and last line to show."""
-    definition: int
-    """The number of the line that names what the chunk defines."""
+    definition: int | None
+    """The number of the line that names what the chunk defines, if one does."""
     marks: dict[int, list[tuple[int, int]]]
     """Offsets of the query's words, by line number."""
 
@@ -71,7 +71,7 @@ def excerpt(result: Result, query: str, root: Path, context: int) -> Excerpt:
         lines=lines[begin - start : end - start + 1],
         first=first,
         last=last,
-        definition=result.start_line + found.definition,
+        definition=None if found.definition is None else result.start_line + found.definition,
         marks={result.start_line + line: spans for line, spans in found.marks.items()},
     )
 
@@ -116,7 +116,7 @@ def print_results(
     blocks = []
     for result in results:
         shown = excerpt(result, query, root, context)
-        blocks.append(_header(result, root, shown_root, shown.definition, color))
+        blocks.append(_header(result, root, shown_root, shown.definition or result.start_line, color))
         blocks += _body(result, shown, color, width)
         blocks.append("")
     sys.stdout.write("\n".join(blocks))
@@ -150,8 +150,10 @@ def _body(result: Result, shown: Excerpt, color: bool, width: int | None) -> lis
         return styled(f"{text:>{digits}} │ ", DIM if color else "")
 
     rows = [row(number) for number in range(shown.first, shown.last + 1)]
-    if shown.definition < shown.first:
-        gap = [gutter("⋮")] if shown.definition + 1 < shown.first else []
+    if shown.definition is not None and shown.definition < shown.first:
+        # A gap of one line takes as much room as the line itself.
+        between = range(shown.definition + 1, shown.first)
+        gap = [gutter("⋮")] if len(between) > 1 else [row(number) for number in between]
         rows = [row(shown.definition), *gap, *rows]
     return rows
 

@@ -96,9 +96,10 @@ class LineScorer:
             return []
         parts = [parse_line(line) for line in lines]
         vectors = self._embedder.encode([_embeddable(part) for part in parts], self._task, Role.DOCUMENT)
-        cosines = (vectors @ self._query).clip(0.0, 1.0).tolist()
+        # Not a matrix product, which rounds a row differently in blocks of different sizes.
+        cosines = (vectors * self._query).sum(axis=1).clip(0.0, 1.0).tolist()
         if not self._words:
-            return [float(cosine) for cosine in cosines]
+            return list(cosines)
         return [
             _COSINE_WEIGHT * cosine + (1 - _COSINE_WEIGHT) * self._overlap(part)
             for cosine, part in zip(cosines, parts, strict=True)
