@@ -195,6 +195,10 @@ def test_the_same_run_twice_is_the_same_model(run) -> None:  # type: ignore[no-u
         assert (root / "again" / file).read_bytes() == (root / "model" / file).read_bytes()
 
 
+def test_training_leaves_the_arithmetic_as_it_was(run) -> None:  # type: ignore[no-untyped-def]
+    assert np.float64(2.0**-1060) * 0.5 > 0
+
+
 def test_split_keeps_a_source_on_one_side() -> None:
     pairs = _pairs(400)
     training, held_out = split(pairs, 0.2)

@@ -64,8 +64,6 @@ def train(
     choices = load_recipe(recipe)
     sizes, limit = choices.model.sizes, choices.data.max_tokens
     torch.manual_seed(choices.seed)
-    # Adam's moments of tokens not seen for some hundred steps fade into denormal numbers, which are slow.
-    torch.set_flush_denormal(True)
     rng = np.random.default_rng(choices.seed)
 
     training, held_out = split(distinct(pairs), choices.data.held_out)
@@ -112,10 +110,19 @@ def train(
 
     languages = [pair.language for pair in training]
     epochs = []
-    for loss, figure in contrast(student, queries, documents, languages, sizes, choices.contrast, judge, rng):
-        epochs.append(figure)
-        elapsed = time.monotonic() - began
-        log(f"contrast: epoch {len(epochs)}, loss {loss:.4f}, held-out nDCG@10 {figure:.4f}, {elapsed:.0f} s")
+    stage = contrast(student, queries, documents, languages, sizes, choices.contrast, judge, rng)
+    # Adam's moments of tokens not seen for some hundred steps fade into denormal numbers, which are slow. The mode
+    # is the whole thread's, so the caller gets its own back.
+    torch.set_flush_denormal(True)
+    try:
+        for loss, figure in stage:
+            epochs.append(figure)
+            elapsed = time.monotonic() - began
+            log(
+                f"contrast: epoch {len(epochs)}, loss {loss:.4f}, held-out nDCG@10 {figure:.4f}, {elapsed:.0f} s"
+            )
+    finally:
+        torch.set_flush_denormal(False)
     write_model(output, student, tokenizer, sizes, choices.licence)
     return TrainReport(
         pairs=dict(Counter(languages).most_common()),
