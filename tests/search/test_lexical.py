@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 
@@ -182,3 +183,8 @@ def test_merging_keeps_the_living_and_drops_the_dead(sizes, random):
     new_base, merged = lexical.merge(segments, alive, first)
     assert np.all(merged[1:] > merged[:-1])
     assert {(term, new_base + chunk): count for (term, chunk), count in unpack(merged).items()} == expected
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_those_of_the_pattern(text: str):
+    assert lexical.words(text) == re.findall(r"\w+", text)

@@ -23,6 +23,7 @@ from codekin.source import Chunk, SourceFile, chunk, decode
 from codekin.tasks import Role, Task
 
 _SETTLED_NS = 50_000_000  # a file written less than this before it is read may change again at the same time
+_FOLDERS_OWN = frozenset({"__init__", "index", "init", "mod"})  # Python, JavaScript, Lua, Rust
 _UNSETTLED = -1  # stands for a time that no file has: the file is read again at the next update
 
 
@@ -170,16 +171,21 @@ def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:
 
 def _embedded_text(path: str, part: Chunk) -> str:
     """What a chunk's vector is made of: its text, and the names it goes by."""
-    return f"{PurePosixPath(path).stem} {part.symbol}\n{part.text}"
+    return f"{_module(PurePosixPath(path))} {part.symbol}\n{part.text}"
+
+
+def _module(location: PurePosixPath) -> str:
+    """The name a file goes by: its stem, or its folder's where the stem only says that it stands for the folder."""
+    return location.parent.name if location.stem in _FOLDERS_OWN and location.parent.name else location.stem
 
 
 def _document(path: str, part: Chunk) -> Document:
     location = PurePosixPath(path)
-    stem = lexical.words(location.stem)
-    folders = [word for folder in location.parts[-4:-1] for word in lexical.words(folder)]
+    stem = lexical.words(_module(location))
+    folders = lexical.words(" ".join(location.parts[-4:-1]))
     return Document(
         text=lexical.words(part.text),
-        defines=[word for name in part.defines for word in lexical.words(name)],
+        defines=lexical.words(" ".join(part.defines)),
         stem=stem,
         folders=folders,
     )

@@ -30,6 +30,7 @@ CHUNK_LIMIT = 1 << 24
 
 _BLOCK_POSTINGS = 1024  # 8 KB: two pages of SQLite, read in some 10 µs
 _WORD = re.compile(r"\w+")
+_SEPARATORS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _STEMMER = Stemmer("english", 0)  # no cache of its own: every word is stemmed once
 _MEMO_LIMIT = 500_000
@@ -56,6 +57,8 @@ def terms(word: str) -> list[str]:
     `request`.
     """
     word = word[:_LONGEST_TERM]
+    if word.islower() and word.isalpha() and word.isascii():
+        return [_STEMMER.stemWord(word)]
     parts = _PART.findall(word)
     stems: list[str] = _STEMMER.stemWords([part.lower() for part in parts])
     return stems if len(stems) < 2 else [word.lower().strip("_"), *stems]
@@ -63,7 +66,8 @@ def terms(word: str) -> list[str]:
 
 def words(text: str) -> list[str]:
     """The words of a text: runs of letters, digits and underscores."""
-    return _WORD.findall(text)
+    # The same words, at three times the speed, of what most source is.
+    return text.translate(_SEPARATORS).split() if text.isascii() else _WORD.findall(text)
 
 
 def term_hash(term: str, field: Field = Field.TEXT) -> int:
@@ -76,13 +80,15 @@ class _Vocabulary(dict[str, int]):
 
     def __init__(self, field: Field) -> None:
         self.field = field
+        self._prefix = crc32(field.value.encode())
         self.hashes: list[int] = []
         self.starts: list[int] = [0]
 
     def __missing__(self, word: str) -> int:
         self[word] = row = len(self)
         found = [word.lower()] if self.field is Field.NAME else terms(word)
-        self.hashes += [term_hash(term, self.field) for term in found]
+        # crc32 goes on from a prefix: the same as `term_hash`, without a string made for each term.
+        self.hashes += [crc32(term.encode("utf-8", "surrogatepass"), self._prefix) for term in found]
         self.starts.append(len(self.hashes))
         return row
 

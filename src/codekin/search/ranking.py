@@ -24,13 +24,13 @@ Scores = NDArray[np.float32]
 class Weights:
     """What each signal counts. 0 (1 for a factor) switches it off."""
 
-    semantic: float = 0.6
+    semantic: float = 1.0
     lexical: float = 1.0
     defines: float = 0.4
     stem: float = 2.0
-    folder: float = 0.5
-    symbol: float = 1.0
-    support: float = 0.2
+    folder: float = 0.6
+    symbol: float = 1.5
+    support: float = 0.4
     unasked: bool = True
     repeat: float = 0.4
 
@@ -220,7 +220,7 @@ _UNASKED = (
         "compat compatibility legacy deprecated vendor generated",
     ),
     _kind(
-        r"(?:^|/)(?:__init__\.py|package-info\.java|index\.[jt]sx?|mod\.rs|lib\.rs)$",
+        r"(?:^|/)(?:__init__\.py|package-info\.java|index\.[jt]sx?)$",
         0.7,
         "export module package index",
     ),
