@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from codekin.search import ranking
 from codekin.search.ranking import WEIGHTS, Query, Signals, Weights, parse, rank, spread, support, unasked
 
-PLAIN = Query((), None, ())
+PLAIN = Query((), ())
 NO_SIGNAL = Weights(
     semantic=1, lexical=1, defines=0, stem=0, folder=0, symbol=0, support=0, unasked=False, repeat=1
 )
@@ -62,9 +62,7 @@ def ranked(
     ],
 )
 def test_an_identifier_is_looked_up(text: str, symbol: str):
-    query = parse(text)
-    assert query.symbol == symbol
-    assert query.names == (symbol.lower(),)
+    assert parse(text).names == (symbol.lower(),)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_an_identifier_is_looked_up(text: str, symbol: str):
     ],
 )
 def test_anything_else_is_a_question(text: str):
-    assert parse(text).symbol is None
+    assert parse(text).names == ()
 
 
 def test_a_question_loses_its_stop_words():
@@ -98,7 +96,6 @@ def test_terms_are_distinct_and_in_order():
 
 def test_names_spelled_in_a_question_are_known():
     query = parse("who calls send_request and openFile")
-    assert query.symbol is None
     assert query.names == ("send_request", "openfile")
 
 
@@ -107,7 +104,7 @@ def test_any_text_parses(text: str):
     query = parse(text)
     assert all(query.terms)
     assert len(set(query.terms)) == len(query.terms)
-    assert (query.symbol is None) or query.names == (query.symbol.lower(),)
+    assert len(set(query.names)) == len(query.names)
 
 
 # ---- fusing

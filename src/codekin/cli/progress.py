@@ -80,6 +80,16 @@ def update_index(index: CodeIndex, *, rebuild: bool = False) -> UpdateReport:
         return index.update(rebuild=rebuild, progress=progress)
 
 
+def freshen_index(index: CodeIndex) -> None:
+    """`index` brought up to date before a search, if it can be; what a first indexing left out is said."""
+    if not index.writable:
+        print("codekin: the index cannot be written: this answers from it as it is", file=sys.stderr)
+        return
+    report = update_index(index)
+    if report.added and not report.unchanged:
+        tell_skipped(report)
+
+
 def tell_skipped(report: UpdateReport, *, each: bool = False) -> None:
     """What was left out and why, on stderr: one line in all, or one for each."""
     if not report.skipped:

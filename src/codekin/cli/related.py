@@ -49,7 +49,7 @@ def related(
 
     In any language, in the folder ROOT (default: here).
     """
-    from codekin.cli.progress import update_index
+    from codekin.cli.progress import freshen_index
     from codekin.cli.results import as_json as results_as_json
     from codekin.cli.results import print_json, print_results
 
@@ -58,7 +58,7 @@ def related(
     file, line = _read_place(place, root)
     with options.open_index(root, folder, max_size) as code_index:
         if not no_update:
-            update_index(code_index)
+            freshen_index(code_index)
         results = code_index.related(
             file, line, top, task=task, languages=languages, **options.split_globs(globs)
         )

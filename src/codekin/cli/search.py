@@ -49,7 +49,7 @@ def search(
 
     The first search of a folder indexes it; later ones look only at what changed.
     """
-    from codekin.cli.progress import tell_skipped, update_index
+    from codekin.cli.progress import freshen_index
     from codekin.cli.results import as_json as results_as_json
     from codekin.cli.results import print_json, print_results
 
@@ -58,9 +58,7 @@ def search(
     text = options.read_query(query)
     with options.open_index(path, folder, max_size) as code_index:
         if not no_update:
-            report = update_index(code_index)
-            if report.added and not report.unchanged:
-                tell_skipped(report)
+            freshen_index(code_index)
         results = code_index.search(
             text, top, mode=mode, task=task, languages=languages, **options.split_globs(globs)
         )

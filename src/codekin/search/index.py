@@ -83,6 +83,11 @@ class CodeIndex:
             self._opened = Store(self._folder, dimensions=self._embedder.dimensions)
         return self._opened
 
+    @property
+    def writable(self) -> bool:
+        """Whether the index can be updated; one that cannot (a read-only folder) still answers as it stands."""
+        return self._store.writable
+
     def update(self, *, rebuild: bool = False, progress: Progress | None = None) -> UpdateReport:
         """Brings the index up to date with the folder: reads what has changed, forgets what is gone.
 
@@ -155,7 +160,7 @@ class CodeIndex:
             code = self._text(path, start, end)
             vector = self._embedder.encode([code], Task.parse(task), Role.QUERY, self._embedder.dimensions)
         return self._answer(
-            Query((), None, ()),
+            Query((), ()),
             quantise(vector)[0],
             top,
             Mode.SEMANTIC,
@@ -186,7 +191,7 @@ class CodeIndex:
     @contextmanager
     def _reading(self) -> Iterator[View]:
         """The view of the index's newest generation, inside one transaction."""
-        if self._stale and self._store.writable:
+        if self._stale and self.writable:
             self.update()
         with self._store.reading():
             if self._view is None or self._view.contents.generation != self._store.generation():

@@ -59,22 +59,22 @@ class Query:
 
     terms: tuple[str, ...]
     """Distinct terms without stop words, in the order of the text."""
-    symbol: str | None
-    """The name that is looked up, where the whole query is an identifier: `send` of `Session.send`."""
     names: tuple[str, ...]
-    """Identifiers in the query, `symbol` among them, in lower case."""
+    """Identifiers in the query, in lower case; of a query that is one as a whole the last part, `send` of
+    `Session.send`: the name to look up."""
 
 
 def parse(text: str) -> Query:
-    """Reads a query: its terms, and whether it is a symbol look-up."""
+    """Reads a query: its terms, and the names that it spells out."""
     words = lexical.words(text)
     kept = [word for word in words if word.lower() not in _STOP_WORDS] or words
     terms = tuple(dict.fromkeys(term for word in kept for term in lexical.terms(word)))
     stripped = text.strip().removesuffix("()")
     if _IDENTIFIER.fullmatch(stripped):
         symbol = _QUALIFIER.split(stripped)[-1]
-        return Query(terms, symbol, (symbol.lower(),))
-    return Query(terms, None, tuple(word.lower() for word in kept if len(lexical.terms(word)) > 1))
+        return Query(terms, (symbol.lower(),))
+    names = dict.fromkeys(word.lower() for word in kept if len(lexical.terms(word)) > 1)
+    return Query(terms, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
