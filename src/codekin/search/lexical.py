@@ -33,7 +33,7 @@ _WORD = re.compile(r"\w+")
 _SEPARATORS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _STEMMER = Stemmer("english", 0)  # no cache of its own: every word is stemmed once
-_MEMO_LIMIT = 500_000
+_MEMO_LIMIT = 150_000  # words: some 50 MB
 _LONGEST_TERM = 64  # characters; longer words are data (base64, hashes), cut so that the memo stays small
 
 
@@ -107,12 +107,12 @@ class Indexer:
     """Turns chunks into postings; keeps the words it has met, so that each is split and hashed once."""
 
     def __init__(self) -> None:
-        self._vocabularies = {field: _Vocabulary(field) for field in Field}
+        self._vocabularies: dict[Field, _Vocabulary] = {}
 
     def postings(self, documents: Sequence[Document]) -> tuple[Postings, NDArray[np.uint32]]:
         """Postings of chunks 0..n-1, and (n,) uint32, the number of terms in each chunk's text."""
-        if len(self._vocabularies[Field.TEXT]) > _MEMO_LIMIT:
-            self.__init__()  # type: ignore[misc]
+        if not self._vocabularies or sum(map(len, self._vocabularies.values())) > _MEMO_LIMIT:
+            self._vocabularies = {field: _Vocabulary(field) for field in Field}
         body, lengths = self._field(Field.TEXT, [document.text for document in documents])
         columns = [
             body,

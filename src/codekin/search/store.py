@@ -24,7 +24,7 @@ from codekin.search.lexical import Postings
 FILE_NAME = "index.sqlite"
 _VERSION = 1
 _WAIT_SECONDS = 60.0
-_MERGE_LIMIT = 1 << 23  # postings: a merge of more would take more than 200 MB of memory
+_MERGE_LIMIT = 1 << 22  # postings: a merge of more would take more than 100 MB of memory
 _REBUILD = "; codekin index --rebuild makes it anew"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -122,7 +122,7 @@ class Store:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA cache_size = -32768")
-            db.execute("PRAGMA mmap_size = 268435456")
+            db.execute("PRAGMA mmap_size = 67108864")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version != _VERSION and "immutable" not in uri:
                 _create(db)
@@ -190,8 +190,8 @@ class Store:
         """Reads all but the postings; call inside `reading`."""
         with self._decoding():
             rows = self._db.execute(
-                "SELECT id, path, language, first, spans, rows FROM files"
-                " JOIN chunks ON chunks.file = id JOIN vectors ON vectors.file = id ORDER BY path"
+                "SELECT id, path, language, first, spans FROM files"
+                " JOIN chunks ON chunks.file = id ORDER BY path"
             ).fetchall()
             segments = self._db.execute("SELECT id, base, bits FROM segments ORDER BY id").fetchall()
             spans = np.frombuffer(b"".join(row[4] for row in rows), np.uint32).reshape(-1, 3)
@@ -199,11 +199,10 @@ class Store:
             first = np.array([row[3] for row in rows], np.int64)
             starts = np.cumsum(counts) - counts
             numbers = np.repeat(first - starts, counts) + np.arange(len(spans))
-            if any(len(row[5]) * 12 != len(row[4]) * self._dimensions for row in rows) or (
-                len(numbers)
-                and not 0 <= int(numbers.min()) <= int(numbers.max()) < int(self.meta("next_chunk") or 0)
+            if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < int(
+                self.meta("next_chunk") or 0
             ):
-                raise ValueError("vectors and chunks do not belong together")
+                raise ValueError("chunks are numbered beyond the last one")
             row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
             row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
             return Contents(
@@ -212,11 +211,26 @@ class Store:
                 languages=[row[2] for row in rows],
                 file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
                 spans=spans,
-                vectors=self._matrix(b"".join(row[5] for row in rows)),
+                vectors=self._vectors(
+                    {row[0]: (s, s + n) for row, s, n in zip(rows, starts, counts, strict=True)}
+                ),
                 row_of=row_of,
                 segments=segments,
                 file_ids=[row[0] for row in rows],
             )
+
+    def _vectors(self, places: dict[int, tuple[int, int]]) -> NDArray[np.int8]:
+        """The vectors of files, each file's at its (start, end): read one by one, since together they may be large."""
+        total = max((end for _, end in places.values()), default=0)
+        vectors = np.empty((total, self._dimensions), np.int8)
+        found = 0
+        for file, data in self._db.execute("SELECT file, rows FROM vectors"):
+            start, end = places[file]
+            found += len(data)
+            vectors[start:end] = self._matrix(data)
+        if found != vectors.size:
+            raise ValueError("vectors and chunks do not belong together")
+        return vectors
 
     def symbols(self, file: int) -> list[tuple[str, str]]:
         """The (symbol, kind) of each chunk of a file."""
