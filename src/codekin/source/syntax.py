@@ -113,7 +113,9 @@ def outline(source: bytes, grammar: Grammar, plain_limit: int, function_limit: i
 # Seconds of processor time for a text, and for each byte of it: twenty times what sane code takes. Some
 # grammars need quadratic time for unbalanced brackets.
 _PATIENCE, _PATIENCE_PER_BYTE = 0.5, 4e-6
-_WATCHED_SIZE = 16_384
+# A text up to this size takes half a second at the worst. Longer ones are read through a callable, which lets the
+# parser be stopped, and whose pieces tree-sitter 0.26 never frees: no more often than needed.
+_WATCHED_SIZE = 98_304
 _SLICE = 512
 
 
