@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -171,24 +172,28 @@ def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:
 
 def _embedded_text(path: str, part: Chunk) -> str:
     """What a chunk's vector is made of: its text, and the names it goes by."""
-    return f"{_module(PurePosixPath(path))} {part.symbol}\n{part.text}"
-
-
-def _module(location: PurePosixPath) -> str:
-    """The name a file goes by: its stem, or its folder's where the stem only says that it stands for the folder."""
-    return location.parent.name if location.stem in _FOLDERS_OWN and location.parent.name else location.stem
+    return f"{_names(path)[0]} {part.symbol}\n{part.text}"
 
 
 def _document(path: str, part: Chunk) -> Document:
-    location = PurePosixPath(path)
-    stem = lexical.words(_module(location))
-    folders = lexical.words(" ".join(location.parts[-4:-1]))
+    _, stem, folders = _names(path)
     return Document(
         text=lexical.words(part.text),
         defines=lexical.words(" ".join(part.defines)),
         stem=stem,
         folders=folders,
     )
+
+
+@lru_cache(maxsize=1024)
+def _names(path: str) -> tuple[str, list[str], list[str]]:
+    """The name a file goes by, its words, and those of its last three folders.
+
+    The name is the stem, or the folder's name where the stem only says that the file stands for its folder.
+    """
+    location = PurePosixPath(path)
+    name = location.parent.name if location.stem in _FOLDERS_OWN and location.parent.name else location.stem
+    return name, lexical.words(name), lexical.words(" ".join(location.parts[-4:-1]))
 
 
 def _digest(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from codekin.search.store import Store, StoredFile
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
 
-_BATCH_BYTES = 1 << 20  # of source text: a job, and a transaction, of some 1,000 chunks
+_BATCH_BYTES = 1 << 19  # of source text: a job, and a transaction, of some 500 chunks
 
 Progress = Callable[[int, int, str], None]
 """Called with the files done, the files to do, and the path of the last one."""

@@ -12,6 +12,7 @@ of `retry`" is a list of postings like any other.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -81,14 +82,14 @@ class _Vocabulary(dict[str, int]):
     def __init__(self, field: Field) -> None:
         self.field = field
         self._prefix = crc32(field.value.encode())
-        self.hashes: list[int] = []
-        self.starts: list[int] = [0]
+        self.hashes = array("Q")
+        self.starts = array("q", [0])
 
     def __missing__(self, word: str) -> int:
         self[word] = row = len(self)
         found = [word.lower()] if self.field is Field.NAME else terms(word)
         # crc32 goes on from a prefix: the same as `term_hash`, without a string made for each term.
-        self.hashes += [crc32(term.encode("utf-8", "surrogatepass"), self._prefix) for term in found]
+        self.hashes.extend(crc32(term.encode("utf-8", "surrogatepass"), self._prefix) for term in found)
         self.starts.append(len(self.hashes))
         return row
 
