@@ -6,6 +6,7 @@ python docs/picture.py
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sysconfig
 from io import StringIO
@@ -31,6 +32,8 @@ def main() -> None:
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"\x1b[1;32m$\x1b[0m {COMMAND}\n\n{output}"), no_wrap=True, crop=True)
     picture = console.export_svg(title="codekin search")
+    # The viewer's own monospaced font does: the picture fetches none.
+    picture = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
     Path(__file__).with_name("search.svg").write_text(picture, encoding="utf-8")
 
 
