@@ -29,6 +29,14 @@ Postings = NDArray[np.uint64]
 CHUNK_LIMIT = 1 << 24
 """Chunk numbers of a segment lie below this, counted from the segment's base."""
 
+FUNCTION_WORDS = frozenset(
+    "a about all an and any are as at be been before being but by can could did do does done each for from get gets "
+    "had has have how i if in into is it its me my no not of on one or our should so some such than that the their "
+    "them then there these they this those through to use used uses using was we were what when where whether which "
+    "while who why will with would you your".split()
+)
+"""What a question is made of and code is full of: it says nothing about what answers."""
+
 _BLOCK_POSTINGS = 1024  # 8 KB: two pages of SQLite, read in some 10 µs
 _WORD = re.compile(r"\w+")
 _SEPARATORS = {code: " " for code in range(128) if not _WORD.match(chr(code))}

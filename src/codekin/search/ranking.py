@@ -39,11 +39,6 @@ WEIGHTS = Weights()
 POOL = 100
 """Candidates that each list sends into the ranking: more change nothing in the first ten."""
 
-_STOP_WORDS = frozenset(
-    "a an and any are as at be been by can could did do does doing for from get gets given had has have how i if in "
-    "into is it its me my of on or our out should so such than that the their them then there these they this those "
-    "to used uses using via was we what when where which while who why will with would you your".split()
-)
 _IDENTIFIER = re.compile(
     r"[A-Za-z_$][\w$]*(?:(?:::|\\|->|\.|#|/)[A-Za-z_$][\w$]*[!?]?)+"  # qualified: Session.send, std::vector
     r"|[A-Za-z]*[a-z0-9][A-Z]\w*"  # camelCase and PascalCase
@@ -67,7 +62,7 @@ class Query:
 def parse(text: str) -> Query:
     """Reads a query: its terms, and the names that it spells out."""
     words = lexical.words(text)
-    kept = [word for word in words if word.lower() not in _STOP_WORDS] or words
+    kept = [word for word in words if word.lower() not in lexical.FUNCTION_WORDS] or words
     terms = tuple(dict.fromkeys(term for word in kept for term in lexical.terms(word)))
     stripped = text.strip().removesuffix("()")
     if _IDENTIFIER.fullmatch(stripped):

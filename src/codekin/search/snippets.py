@@ -9,21 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from codekin.search.lexical import terms
+from codekin.search.lexical import FUNCTION_WORDS, terms
 
 # A subtoken of an identifier: acronym ("HTTP", "URLs"), word of any script ("Server", "größe"), number.
 _WORD = re.compile(r"[A-Z]+s?(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 
-# What a question is made of and code is full of: it says nothing about which line answers.
-_FUNCTION_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a about all an and any are as at be been before being but by can could did do does done each for "
-        "from get gets had has have how i if in into is it its me my no not of on one or our should so some "
-        "such than that the their them then there these they this those through to use used uses using was "
-        "we were what when where whether which while who why will with would you your",
-    )
-)
 # What makes a noun of a verb, on top of the inflections that the lexical index takes off.
 _DERIVATIONS = ("ion", "er", "or")
 _SHORTEST_STEM = 3
@@ -75,7 +65,7 @@ def query_words(query: str) -> set[str]:
     return {
         stem(word)
         for word in _WORD.findall(query)
-        if word.lower() not in _FUNCTION_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit())
+        if word.lower() not in FUNCTION_WORDS and (len(word) > 1 or not word.isascii() or word.isdigit())
     }
 
 
