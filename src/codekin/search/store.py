@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 
 from codekin.errors import StoreError
 from codekin.search import lexical
-from codekin.search.lexical import Postings
+from codekin.search.lexical import Field, Postings
 
 FILE_NAME = "index.sqlite"
 _VERSION = 1
 _WAIT_SECONDS = 60.0
 _MERGE_LIMIT = 1 << 22  # postings: a merge of more would take more than 100 MB of memory
 _REBUILD = "; codekin index --rebuild makes it anew"
+
+Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
+"""Rows of `Contents` whose chunks hold a term, and how often each does."""
+_NO_MATCHES: Matches = (np.empty(0, np.int32), np.empty(0, np.float32))
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE files (
@@ -239,27 +243,27 @@ class Store:
             pairs = (line.split("\t") for line in row[0].split("\n")) if row and row[0] else ()
             return [(symbol, kind) for symbol, kind in pairs]
 
-    def matches(self, contents: Contents, term: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The rows of `contents` whose chunks hold a term, and how often each does."""
-        rows: list[NDArray[np.int32]] = []
-        counts: list[NDArray[np.float32]] = []
+    def matches(self, contents: Contents, term: str, fields: Sequence[Field]) -> list[Matches]:
+        """The chunks that hold a term, for each of `fields`."""
+        keys = [lexical.term_hash(term, field) for field in fields]
+        found: list[list[Matches]] = [[] for _ in keys]
         with self._decoding():
             for segment, base, bits in contents.segments:
-                found = self._db.execute(
+                block = self._db.execute(
                     "SELECT data FROM postings WHERE segment = ? AND block = ?",
-                    (segment, lexical.block_of(term, bits)),
+                    (segment, lexical.block_of(keys[0], bits)),
                 ).fetchone()
-                if found is None:
+                if block is None:
                     continue
-                chunks, count = lexical.matches(found[0], term)
-                chunks += base
-                known = chunks < len(contents.row_of)
-                row = contents.row_of[chunks[known]]
-                rows.append(row[row >= 0])
-                counts.append(count[known][row >= 0])
-        if not rows:
-            return np.empty(0, np.int32), np.empty(0, np.float32)
-        return (rows[0], counts[0]) if len(rows) == 1 else (np.concatenate(rows), np.concatenate(counts))
+                for key, parts in zip(keys, found, strict=True):
+                    chunks, counts = lexical.matches(block[0], key)
+                    if not len(chunks):
+                        continue
+                    chunks += base
+                    known = chunks < len(contents.row_of)
+                    rows = contents.row_of[chunks[known]]
+                    parts.append((rows[rows >= 0], counts[known][rows >= 0]))
+        return [_joined(parts) for parts in found]
 
     def sizes(self) -> tuple[int, dict[str, int], int, float | None]:
         """Files, chunks by language, bytes on disk, and when the index last changed (Unix seconds)."""
@@ -441,6 +445,12 @@ def delete(folder: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot delete the index in {folder}: {error.strerror}") from error
+
+
+def _joined(parts: list[Matches]) -> Matches:
+    if len(parts) < 2:
+        return parts[0] if parts else _NO_MATCHES
+    return np.concatenate([rows for rows, _ in parts]), np.concatenate([counts for _, counts in parts])
 
 
 def _create(db: sqlite3.Connection) -> None:

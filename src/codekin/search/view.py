@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pathspec import GitIgnoreSpec
 
 from codekin.errors import InputError
-from codekin.search import lexical
 from codekin.search.lexical import Field
 from codekin.search.ranking import Query, Signals
 from codekin.search.store import Store
@@ -44,19 +43,19 @@ class View:
         shares = {field: np.zeros(n, np.float32) for field in (Field.DEFINES, Field.STEM, Field.FOLDER)}
         total = 0.0
         for term in query.terms:
-            rows, counts = self._store.matches(self.contents, lexical.term_hash(term))
+            (rows, counts), *names = self._store.matches(self.contents, term, [Field.TEXT, *shares])
             idf = math.log(1 + (n - len(rows) + 0.5) / (len(rows) + 0.5))
             total += idf
             if text:
                 lexical_scores[rows] += idf * counts * (_K1 + 1) / (counts + self._saturation[rows])
-            for field, share in shares.items():
-                rows, _ = self._store.matches(self.contents, lexical.term_hash(term, field))
-                share[rows] += idf
+            for share, (named, _) in zip(shares.values(), names, strict=True):
+                if len(named):
+                    share[named] += idf
         for share in shares.values():
             share /= max(total, 1e-9)
         symbol = np.zeros(n, np.float32)
         for name in query.names:
-            rows, _ = self._store.matches(self.contents, lexical.term_hash(name, Field.NAME))
+            [(rows, _)] = self._store.matches(self.contents, name, [Field.NAME])
             symbol[rows] = 1.0
         return Signals(
             semantic=np.zeros(n, np.float32) if vector is None else self.vectors.cosines(vector),
