@@ -102,7 +102,7 @@ def ablation(evaluate: Any, names: list[str], roots: dict[str, str]) -> None:
     )
     totals = dict.fromkeys(variants, 0.0)
     for name in names:
-        with CodeIndex(roots[name], index=tempfile.mkdtemp()) as index:
+        with tempfile.TemporaryDirectory() as folder, CodeIndex(roots[name], index=folder) as index:
             sub = evaluate.load_specs()[name]["benchmark_root"] or ""
             tasks = evaluate.load_tasks(name, "published")
             for label, weights in variants.items():

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 from codekin.errors import InputError
 
+_Choice = TypeVar("_Choice", bound="Choice")
 
-class Task(str, Enum):
+
+class Choice(str, Enum):
+    """A closed list of names that users write."""
+
+    @classmethod
+    def parse(cls: type[_Choice], name: str | _Choice) -> _Choice:
+        """The member of that name; raises InputError that lists them."""
+        try:
+            return cls(name)
+        except ValueError:
+            kind = cls.__name__.lower()
+            names = ", ".join(member.value for member in cls)
+            raise InputError(f"unknown {kind} {name!r}; {kind}s: {names}") from None
+
+
+class Task(Choice):
     """What a query asks for and what the documents are."""
 
     NL2CODE = "nl2code"
@@ -16,28 +33,12 @@ class Task(str, Enum):
     CODE2NL = "code2nl"
     CODE2COMPLETION = "code2completion"
 
-    @classmethod
-    def parse(cls, name: str | Task) -> Task:
-        """The task of that name; raises InputError listing the five."""
-        try:
-            return cls(name)
-        except ValueError:
-            raise InputError(f"unknown task {name!r}; tasks: {', '.join(t.value for t in cls)}") from None
 
-
-class Role(str, Enum):
+class Role(Choice):
     """Which side of a pair a text stands on."""
 
     QUERY = "query"
     DOCUMENT = "document"
-
-    @classmethod
-    def parse(cls, name: str | Role) -> Role:
-        """The role of that name; raises InputError listing both."""
-        try:
-            return cls(name)
-        except ValueError:
-            raise InputError(f"unknown role {name!r}; roles: {', '.join(r.value for r in cls)}") from None
 
 
 _PREFIXES: dict[Task, tuple[str, str]] = {

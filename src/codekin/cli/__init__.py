@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 
 from codekin.errors import CodekinError
@@ -11,9 +10,6 @@ from codekin.errors import CodekinError
 
 def main() -> None:
     """Run the command line and exit: 0 found or done, 1 nothing found, 2 error, 130 interrupted."""
-    # Matrices here are small: a second BLAS thread gains nothing, and on a busy machine costs ten times the work.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
     import click
 
     from codekin.cli.app import app

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,10 @@ class StaticModel:
     def encode(self, texts: Sequence[str], dimensions: int) -> NDArray[np.float32]:
         """The texts' vectors, (n, dimensions) float32, rows of unit length; zero where no token is known."""
         vectors = np.empty((len(texts), dimensions), dtype=np.float32)
-        for start, batch in _batches(texts):
-            tokens = self._lookup(batch) if self._by_words else self._tokenise(batch)
-            vectors[start : start + len(batch)] = self._sum(tokens, dimensions)
+        with _one_thread() if len(texts) > 1 else nullcontext():
+            for start, batch in _batches(texts):
+                tokens = self._lookup(batch) if self._by_words else self._tokenise(batch)
+                vectors[start : start + len(batch)] = self._sum(tokens, dimensions)
         return vectors
 
     def _lookup(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
@@ -137,6 +139,15 @@ class StaticModel:
         length = np.sqrt(np.einsum("nd,nd->n", sums, sums))
         unit = sums / np.where(length > 0, length, 1.0)[:, None]
         return unit.astype(np.float32)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """One BLAS thread: a batch's matrices are small, and threads that wait for one another on a busy machine cost
+    many times the work. A single text's product is too small for a second thread."""
+    from threadpoolctl import threadpool_limits  # not on the way of a single query
+
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _batches(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:

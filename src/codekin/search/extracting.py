@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from codekin.embed import Embedder
 from codekin.search import lexical
@@ -71,23 +70,14 @@ class _Read:
 class Extractor:
     """Extracts files below one root with one embedder."""
 
-    def __init__(self, root: Path, embedder: Embedder, *, dimensions: int, max_bytes: int) -> None:
+    def __init__(self, root: Path, embedder: Embedder, *, max_bytes: int) -> None:
         self._root = root
         self._embedder = embedder
-        self._dimensions = dimensions
         self._max_bytes = max_bytes
         self._lexical = lexical.Indexer()
 
     def extract(self, job: Job) -> Extracted:
-        """Reads a job's files; a chunk that the index holds keeps its vector, equal chunks are embedded once.
-
-        With one BLAS thread: a batch's matrices are small, and threads that wait for one another on a busy machine
-        cost many times the work.
-        """
-        with threadpool_limits(limits=1, user_api="blas"):
-            return self._extract(job)
-
-    def _extract(self, job: Job) -> Extracted:
+        """Reads a job's files; a chunk that the index holds keeps its vector, equal chunks are embedded once."""
         found = Extracted()
         reads: list[_Read] = []
         vectors: dict[bytes, NDArray[np.int8]] = {}
@@ -105,7 +95,7 @@ class Extractor:
             if digest not in vectors
         }
         found.vectors_made = len(fresh)
-        made = self._embedder.encode(list(fresh.values()), Task.NL2CODE, Role.DOCUMENT, self._dimensions)
+        made = self._embedder.encode(list(fresh.values()), Task.NL2CODE, Role.DOCUMENT)
         vectors |= dict(zip(fresh, quantise(made), strict=True))
         found.postings, lengths = self._lexical.postings(
             [_document(read.file.path, part) for read in reads for part in read.chunks]
@@ -152,7 +142,7 @@ class Extractor:
             chunk_digests=read.digests,
             symbols=[(_one_line(part.symbol), part.kind) for part in read.chunks],
             vectors=np.array([vectors[digest] for digest in read.digests], np.int8).reshape(
-                len(read.digests), self._dimensions
+                len(read.digests), self._embedder.dimensions
             ),
         )
 

@@ -91,7 +91,7 @@ class CodeIndex:
     def update(self, *, rebuild: bool = False, progress: Progress | None = None) -> UpdateReport:
         """Brings the index up to date with the folder: reads what has changed, forgets what is gone.
 
-        Every few megabytes of source are one transaction: an update that is killed leaves what it had committed,
+        Every half megabyte of source is one transaction: an update that is killed leaves what it had committed,
         and the next one goes on from there. `rebuild` starts from nothing, a damaged index included. Files that
         cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
         """
@@ -108,7 +108,6 @@ class CodeIndex:
             self.root,
             self._store,
             self._embedder,
-            dimensions=self._embedder.dimensions,
             max_bytes=self._max_bytes,
             progress=progress,
         )
@@ -132,12 +131,12 @@ class CodeIndex:
         """
         if not query.strip():
             raise InputError("the query is empty")
-        vector = quantise(
-            self._embedder.encode([query], Task.parse(task), Role.QUERY, self._embedder.dimensions)
-        )[0]
-        return self._answer(
-            ranking.parse(query), vector, top, Mode.parse(mode), (languages, include, exclude)
-        )
+        _check(top)
+        mode = Mode.parse(mode)
+        vector = self._vector(query, task)
+        with self._reading() as view:
+            kept = view.kept(languages, include, exclude)
+            return self._ranked(view, ranking.parse(query), vector, mode, kept, top)
 
     def related(
         self,
@@ -154,19 +153,14 @@ class CodeIndex:
 
         Filters are those of `search`. Raises InputError where the index knows no such place.
         """
+        _check(top)
         with self._reading() as view:
             row = _row_at(view, path, line)
             start, end, _ = view.contents.spans[row].tolist()
-            code = self._text(path, start, end)
-            vector = self._embedder.encode([code], Task.parse(task), Role.QUERY, self._embedder.dimensions)
-        return self._answer(
-            Query((), ()),
-            quantise(vector)[0],
-            top,
-            Mode.SEMANTIC,
-            (languages, include, exclude),
-            without=(path, start),
-        )
+            vector = self._vector(self._text(path, start, end), task)
+            kept = view.kept(languages, include, exclude)
+            kept[row] = False
+            return self._ranked(view, Query((), ()), vector, Mode.SEMANTIC, kept, top)
 
     def status(self) -> Status:
         """The index in numbers, as it stands."""
@@ -203,37 +197,35 @@ class CodeIndex:
                 self._view = View(self._store)
             yield self._view
 
-    def _answer(
+    def _vector(self, text: str, task: Task | str) -> NDArray[np.int8]:
+        """(d,) int8: what a query is compared by."""
+        vector: NDArray[np.int8] = quantise(self._embedder.encode([text], task, Role.QUERY))[0]
+        return vector
+
+    def _ranked(
         self,
+        view: View,
         query: Query,
         vector: NDArray[np.int8],
-        top: int,
         mode: Mode,
-        filters: tuple[Sequence[str], Sequence[str], Sequence[str]],
-        without: tuple[str, int] | None = None,
+        kept: NDArray[np.bool_],
+        top: int,
     ) -> list[Result]:
-        if top < 1:
-            raise InputError(f"top is {top}; ask for at least 1 result")
-        with self._reading() as view:
-            contents = view.contents
-            signals = view.signals(
-                query, None if mode is Mode.LEXICAL else vector, text=mode is not Mode.SEMANTIC
-            )
-            if (kept := view.kept(*filters)) is not None:
-                signals = signals.where(kept)
-            if without:
-                kept = np.ones(len(contents.file_of), np.bool_)
-                kept[_row_at(view, *without)] = False
-                signals = signals.where(kept)
-            rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
-            found = []
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-                file = int(contents.file_of[row])
-                start, end, _ = contents.spans[row].tolist()
-                found.append(
-                    (contents.paths[file], start, end, *view.symbols(row), contents.languages[file], score)
-                )
-        return [Result(*place, text=self._text(*place[:3])) for place in found]
+        """The best `top` of the chunks that are `kept`, (n,)."""
+        contents = view.contents
+        signals = view.signals(
+            query, None if mode is Mode.LEXICAL else vector, text=mode is not Mode.SEMANTIC
+        ).where(kept)
+        rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
+        results = []
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            file = int(contents.file_of[row])
+            path = contents.paths[file]
+            start, end, _ = contents.spans[row].tolist()
+            symbol, kind = view.symbols(row)
+            text = self._text(path, start, end)
+            results.append(Result(path, start, end, symbol, kind, contents.languages[file], score, text))
+        return results
 
     def _text(self, path: str, start: int, end: int) -> str:
         """Lines `start` to `end` of a file as they are now; empty where it is gone."""
@@ -251,6 +243,11 @@ def default_location(root: Path) -> Path:
     """The folder of the user's cache that holds a root's index, keyed by its resolved path."""
     key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
+
+
+def _check(top: int) -> None:
+    if top < 1:
+        raise InputError(f"top is {top}; ask for at least 1 result")
 
 
 def _row_at(view: View, path: str, line: int) -> int:

@@ -24,7 +24,6 @@ def update(
     store: Store,
     embedder: Embedder,
     *,
-    dimensions: int,
     max_bytes: int,
     progress: Progress | None,
 ) -> UpdateReport:
@@ -48,7 +47,6 @@ def update(
         worker_count(sum(file.size for file in stale)),
         root=root,
         embedder=embedder,
-        dimensions=dimensions,
         max_bytes=max_bytes,
     ):
         _write(store, extracted)

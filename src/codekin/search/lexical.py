@@ -81,7 +81,7 @@ def words(text: str) -> list[str]:
 
 
 def term_hash(term: str, field: Field = Field.TEXT) -> int:
-    """The 32 bits that stand for a term of a field. Among 100,000 terms one has a namesake in 5,000."""
+    """The 32 bits that stand for a term of a field: one term in 5,000 shares them with one of 100,000 others."""
     return crc32(term.encode("utf-8", "surrogatepass")) & _NO_FIELD | field.value
 
 

@@ -37,7 +37,8 @@ class Weights:
 
 WEIGHTS = Weights()
 POOL = 100
-"""Candidates that each list sends into the ranking: more change nothing in the first ten."""
+"""Candidates that each list sends into the ranking. Scores are scaled over them, so it weighs as well: 100 was the
+best of 25 to 400."""
 
 _IDENTIFIER = re.compile(
     r"[A-Za-z_$][\w$]*(?:(?:::|\\|->|\.|#|/)[A-Za-z_$][\w$]*[!?]?)+"  # qualified: Session.send, std::vector

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from codekin.errors import InputError
+from codekin.tasks import Choice
 
 
-class Mode(str, Enum):
+class Mode(Choice):
     """What a search ranks by."""
 
     HYBRID = "hybrid"
     SEMANTIC = "semantic"
     LEXICAL = "lexical"
-
-    @classmethod
-    def parse(cls, name: str | Mode) -> Mode:
-        """The mode of that name; raises InputError listing the three."""
-        try:
-            return cls(name)
-        except ValueError:
-            raise InputError(f"unknown mode {name!r}; modes: {', '.join(m.value for m in cls)}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,10 @@ class View:
 
     def kept(
         self, languages: Sequence[str], include: Sequence[str], exclude: Sequence[str]
-    ) -> NDArray[np.bool_] | None:
-        """(n,) whether each chunk passes the filters of `CodeIndex.search`; None where there are none."""
+    ) -> NDArray[np.bool_]:
+        """(n,) whether each chunk passes the filters of `CodeIndex.search`; the caller's own, to change."""
         if not (languages or include or exclude):
-            return None
+            return np.ones(len(self.contents.file_of), np.bool_)
         key = (tuple(languages), tuple(include), tuple(exclude))
         if key not in self._kept:
             if unknown := [name for name in languages if name not in LANGUAGES]:
@@ -86,7 +86,7 @@ class View:
                 for path, language in zip(self.contents.paths, self.contents.languages, strict=True)
             ]
             self._kept[key] = np.array(files, np.bool_)[self.contents.file_of]
-        return self._kept[key]
+        return self._kept[key].copy()
 
     def symbols(self, row: int) -> tuple[str, str]:
         """The symbol and kind of one chunk."""

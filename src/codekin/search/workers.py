@@ -22,9 +22,8 @@ from threading import Thread
 from codekin.embed import Embedder
 from codekin.search.extracting import Extracted, Extractor, Job
 
-_WORTH_A_WORKER = (
-    3 << 20
-)  # bytes of source: what one process extracts in the time that it takes to start another
+# Bytes of source that are worth another process: what one extracts in twice the time that it takes to start.
+_WORTH_A_WORKER = 3 << 20
 # The path is this process's: Python puts the current folder first, whose modules may be anybody's.
 _WORKER = "import sys; sys.path[:] = sys.argv[1:]; from codekin.search.workers import work; work()"
 
@@ -36,13 +35,13 @@ def worker_count(size: int) -> int:
 
 
 def extract_all(
-    jobs: Iterator[Job], workers: int, *, root: Path, embedder: Embedder, dimensions: int, max_bytes: int
+    jobs: Iterator[Job], workers: int, *, root: Path, embedder: Embedder, max_bytes: int
 ) -> Iterator[Extracted]:
     """Every job's result, in the order in which they come; this process works on jobs as well."""
-    extractor = Extractor(root, embedder, dimensions=dimensions, max_bytes=max_bytes)
+    extractor = Extractor(root, embedder, max_bytes=max_bytes)
     waiting: SimpleQueue[Job | None] = SimpleQueue()
     done: SimpleQueue[Job | Extracted] = SimpleQueue()
-    settings = (root, embedder.name, dimensions, max_bytes)
+    settings = (root, embedder.name, max_bytes)
     threads = [Thread(target=_serve, args=(settings, waiting, done), daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
@@ -78,7 +77,7 @@ def _finished(result: Job | Extracted, extractor: Extractor) -> Extracted:
 
 
 def _serve(
-    settings: tuple[Path, str, int, int], waiting: SimpleQueue[Job | None], done: SimpleQueue[Job | Extracted]
+    settings: tuple[Path, str, int], waiting: SimpleQueue[Job | None], done: SimpleQueue[Job | Extracted]
 ) -> None:
     """Hands jobs to a worker of this thread's own; a job that the worker does not answer comes back as it was."""
     job: Job | None = None
@@ -106,8 +105,8 @@ def work() -> None:
     jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not end up among the results
     with suppress(EOFError, BrokenPipeError):
-        root, model, dimensions, max_bytes = pickle.load(jobs)
-        extractor = Extractor(root, Embedder(model), dimensions=dimensions, max_bytes=max_bytes)
+        root, model, max_bytes = pickle.load(jobs)
+        extractor = Extractor(root, Embedder(model), max_bytes=max_bytes)
         while True:
             pickle.dump(extractor.extract(pickle.load(jobs)), results)
             results.flush()
