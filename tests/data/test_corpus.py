@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from codekin.data import Corpus, Package, fetch, load_corpus
-from codekin.data.cleaning import is_held_out
 from codekin.data.corpus import ECOSYSTEMS, PERMISSIVE_LICENCES, _debian_sources, _reason
+from codekin.data.filters import is_held_out
 from codekin.errors import InputError
 
 _ENTRY = (

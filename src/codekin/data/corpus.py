@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from codekin.data.cleaning import is_held_out, is_source_path
+from codekin.data.filters import is_held_out, is_source_path
 from codekin.data.unpack import unpack
 from codekin.errors import InputError, MissingExtraError
 

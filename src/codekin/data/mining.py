@@ -21,7 +21,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from codekin.data.cleaning import (
+from codekin.data.corpus import SourceTree
+from codekin.data.filters import (
     clean_prose,
     fingerprint,
     has_secret,
@@ -30,7 +31,6 @@ from codekin.data.cleaning import (
     is_trainable,
     summary,
 )
-from codekin.data.corpus import SourceTree
 from codekin.data.pairs import Pair
 from codekin.data.prose import sections
 from codekin.source import Definition, SourceFile, decode, definitions, walk

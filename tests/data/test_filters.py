@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codekin.data.cleaning import (
+from codekin.data.filters import (
     clean_prose,
     fingerprint,
     has_secret,
