@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codekin.embed.checkpoints import read_safetensors, static_files, write_safetensors
+from codekin.embed.folders import static_files
+from codekin.embed.safetensors import read_safetensors, write_safetensors
 from codekin.errors import ModelError
 
 reference = pytest.importorskip("safetensors.numpy")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from codekin.embed import DEFAULT_MODEL, Embedder, available_models, static
-from codekin.embed.checkpoints import static_files, write_safetensors
+from codekin.embed.folders import static_files
+from codekin.embed.safetensors import write_safetensors
 from codekin.errors import InputError, ModelError
 
 BUNDLED = static_files(Path(static.__file__).parent / "models" / DEFAULT_MODEL)
@@ -83,7 +84,7 @@ def test_word_look_up_equals_whole_tokenisation(texts: list[str]) -> None:
 
 
 def test_vectors_equal_the_plain_sum_of_rows(embedder: Embedder) -> None:
-    from codekin.embed.checkpoints import read_safetensors
+    from codekin.embed.safetensors import read_safetensors
 
     tensors = read_safetensors(BUNDLED.tensors)
     tokenizer = Tokenizer.from_file(str(BUNDLED.tokenizer))

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from codekin.data.pairs import Pair, write_pairs  # noqa: E402
 from codekin.embed import Embedder  # noqa: E402
-from codekin.embed.checkpoints import write_safetensors  # noqa: E402
+from codekin.embed.safetensors import write_safetensors  # noqa: E402
 from codekin.errors import InputError, ModelError  # noqa: E402
 from codekin.tasks import Task  # noqa: E402
 from codekin.train import train  # noqa: E402

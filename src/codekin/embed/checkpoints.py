@@ -1,153 +1,82 @@
-"""Model files on disk: safetensors, and the folder layouts that hold a static model."""
+"""A transformer's checkpoint: its shape, its tokenizer, and its tensors, which are read one at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from codekin.embed.config import DecoderConfig
+from codekin.embed.fingerprints import fingerprint
+from codekin.embed.tokens import TextTokenizer
 from codekin.errors import ModelError
 
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
-}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-# The reference implementation refuses larger headers; so a wrong file is not read as a giant one.
-_MAX_HEADER_BYTES = 100_000_000
+if TYPE_CHECKING:
+    import torch
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file by name, as read-only views of the memory-mapped file.
+class Weights(Protocol):
+    """Tensors by the names that transformers gives them below the base model: `layers.0.self_attn.q_proj.weight`."""
 
-    Format: 8 bytes little-endian header length, a JSON header of dtype, shape and data_offsets by tensor, then
-    the raw bytes (https://github.com/huggingface/safetensors#format). Raises ModelError that names the file,
-    and the tensor where one is at fault.
-    """
-    try:
-        raw = np.memmap(path, dtype=np.uint8, mode="r")
-    except (OSError, ValueError) as error:  # numpy refuses to map an empty file by a ValueError
-        raise ModelError(f"{path}: cannot be read: {error}") from None
-    header_bytes = int.from_bytes(raw[:8].tobytes(), "little")
-    if raw.size < 8 or header_bytes > min(raw.size - 8, _MAX_HEADER_BYTES):
-        raise ModelError(f"{path}: not a safetensors file, or cut off within its header")
-    try:
-        header = json.loads(raw[8 : 8 + header_bytes].tobytes())
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, AttributeError):
-        raise ModelError(f"{path}: not a safetensors file: its header is not a JSON object") from None
-    data = raw[8 + header_bytes :]
-    return {name: _tensor(data, name, entry, path) for name, entry in entries.items()}
+    def __contains__(self, tensor: str) -> bool: ...
 
+    def file(self, tensor: str) -> Path:
+        """The file that holds the tensor, or would hold it."""
+        ...
 
-def _tensor(data: NDArray[np.uint8], name: str, entry: Any, path: Path) -> NDArray[Any]:
-    try:
-        code, shape = entry["dtype"], tuple(int(n) for n in entry["shape"])
-        start, end = (int(n) for n in entry["data_offsets"])
-    except (KeyError, TypeError, ValueError):
-        raise ModelError(f"{path}: tensor {name!r} has a malformed header entry") from None
-    if code not in _DTYPES:
-        raise ModelError(f"{path}: tensor {name!r} has type {code}, which codekin does not read")
-    dtype = _DTYPES[code]
-    if min(shape, default=0) < 0 or end - start != dtype.itemsize * int(np.prod(shape, dtype=object)):
-        raise ModelError(f"{path}: tensor {name!r}: {end - start} bytes do not hold {code} of shape {shape}")
-    if not 0 <= start <= end <= data.size:
-        raise ModelError(f"{path}: tensor {name!r} ends at byte {end} of {data.size}: the file is cut off")
-    # A tensor need not start at a multiple of its item size; numpy reads such views, only slower.
-    return np.ndarray(shape, dtype, buffer=data, offset=start) if end > start else np.empty(shape, dtype)
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write `tensors` as a safetensors file, largest item size first so that every tensor is aligned."""
-    header: dict[str, Any] = {}
-    blobs: list[bytes] = []
-    offset = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
-        dtype = tensor.dtype.newbyteorder("<")
-        blob = np.ascontiguousarray(tensor, dtype=dtype).tobytes()
-        end = offset + len(blob)
-        header[name] = {
-            "dtype": _NAMES[dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        blobs.append(blob)
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+    def read(self, tensor: str) -> torch.Tensor:
+        """The tensor, floating, on the CPU; raises ModelError where its bytes are cut off or of another type."""
+        ...
 
 
 @dataclass(frozen=True)
-class StaticFiles:
-    """The three files of a static model, and the name its table has in the tensors file."""
+class Checkpoint:
+    """A Qwen2 or Qwen3 decoder on disk, opened but not read.
 
-    config: Path
-    tokenizer: Path
-    tensors: Path
-    table: str
-
-    @property
-    def complete(self) -> bool:
-        return self.config.is_file() and self.tokenizer.is_file() and self.tensors.is_file()
-
-    def read_config(self) -> dict[str, Any]:
-        """The configuration; raises ModelError where it is not a JSON object."""
-        try:
-            config = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self.config}: cannot be read: {error}") from None
-        if not isinstance(config, dict):
-            raise ModelError(f"{self.config}: not a JSON object")
-        return config
-
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits that change with any byte of the three files."""
-        digest = hashlib.sha256()
-        for file in (self.config, self.tokenizer, self.tensors):
-            content = file.read_bytes()
-            digest.update(len(content).to_bytes(8, "little"))
-            digest.update(content)
-        return digest.hexdigest()[:32]
-
-
-def static_files(folder: Path) -> StaticFiles:
-    """The files of the static model in `folder`, in the layouts of model2vec and sentence-transformers.
-
-    Raises ModelError that says what is missing.
+    `name` is the user's own name for it. `pooling` is "last", "mean" or "latent", None where the files do not say;
+    `prompts` are those of sentence-transformers by name, `default_prompt` the name of one; `sizes` the Matryoshka
+    sizes, ascending, the last of them the full size; `max_length` the longest text in tokens; `licence` an SPDX
+    identifier, None where unknown.
     """
-    plain = StaticFiles(
-        folder / "config.json", folder / "tokenizer.json", folder / "model.safetensors", "embeddings"
-    )
-    sentence_config = folder / "config_sentence_transformers.json"
-    nested = folder / "0_StaticEmbedding"
-    candidates = (
-        plain,
-        StaticFiles(sentence_config, plain.tokenizer, plain.tensors, "embedding.weight"),
-        StaticFiles(
-            sentence_config, nested / "tokenizer.json", nested / "model.safetensors", "embedding.weight"
-        ),
-    )
-    for files in candidates:
-        if files.complete:
-            if files is plain and "architectures" in files.read_config():
-                raise ModelError(
-                    f"{folder} holds a transformer checkpoint; this version reads static models "
-                    "(config.json, tokenizer.json and model.safetensors as model2vec writes them)"
-                )
-            return files
-    missing = [file.name for file in (plain.config, plain.tokenizer, plain.tensors) if not file.is_file()]
-    raise ModelError(f"{folder} is no static model: {', '.join(missing)} missing")
+
+    name: str
+    config: DecoderConfig
+    tokenizer: TextTokenizer
+    pooling: str | None
+    prompts: Mapping[str, str]
+    default_prompt: str | None
+    sizes: tuple[int, ...]
+    max_length: int
+    licence: str | None
+    files: tuple[Path, ...] = field(repr=False)
+    weights: Weights = field(repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits, other ones whenever one of the files differs in any byte."""
+        return fingerprint(self.files)
+
+    def __contains__(self, tensor: str) -> bool:
+        return tensor in self.weights
+
+    def read(self, tensor: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """The tensor on the CPU as it is stored; what GGUF packs in fewer bits comes as float32.
+
+        Names are those of transformers below the base model ("embed_tokens.weight", "layers.0.mlp.up_proj.weight"),
+        and "lm_head.weight". Raises ModelError, naming tensor and file, where it is missing, cut off, of another
+        shape, or holds a number that is not finite.
+        """
+        import torch
+
+        file = self.weights.file(tensor)
+        if tensor not in self.weights:
+            raise ModelError(f"{file}: tensor {tensor!r} is missing")
+        read = self.weights.read(tensor)
+        if tuple(read.shape) != shape:
+            raise ModelError(f"{file}: tensor {tensor!r} has shape {tuple(read.shape)}, not {shape}")
+        # NaN is both least and greatest; one pass finds all.
+        if read.numel() and not torch.isfinite(torch.stack(torch.aminmax(read))).all():
+            raise ModelError(f"{file}: tensor {tensor!r} holds numbers that are not finite")
+        return read

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed.checkpoints import StaticFiles, read_safetensors, static_files
+from codekin.embed.folders import StaticFiles, static_files
+from codekin.embed.safetensors import read_safetensors
 from codekin.embed.static import StaticModel
 from codekin.errors import InputError, ModelError
 from codekin.tasks import Role, Task

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from codekin.embed.checkpoints import StaticFiles, read_safetensors
+from codekin.embed.folders import StaticFiles
+from codekin.embed.safetensors import read_safetensors
 from codekin.errors import ModelError
 
 # Every ASCII character but letters and digits parts words; the rest of Unicode is left to the tokenizer.

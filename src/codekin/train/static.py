@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from codekin.embed.checkpoints import write_safetensors
+from codekin.embed.safetensors import write_safetensors
 
 
 @dataclass(frozen=True)

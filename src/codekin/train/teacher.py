@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from codekin.embed.checkpoints import read_safetensors
+from codekin.embed.safetensors import read_safetensors
 from codekin.errors import ModelError
 
 # Activations of a batch this small stay in the processor's cache: three times the speed of ten times as many.

@@ -1,0 +1,147 @@
+"""The shape of a decoder, and the two forms its configuration comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codekin.errors import ModelError
+
+# The architectures that are one of these decoders; JinaCodeEmbeddingModel is a Qwen2 decoder with a method for
+# encoding.
+_FAMILIES = {
+    "Qwen2Model": "qwen2",
+    "Qwen2ForCausalLM": "qwen2",
+    "JinaCodeEmbeddingModel": "qwen2",
+    "Qwen3Model": "qwen3",
+    "Qwen3ForCausalLM": "qwen3",
+}
+# What transformers takes where a Qwen configuration does not say.
+_DEFAULT_ROPE_THETA = 10_000.0
+_DEFAULT_NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """A Qwen2 or Qwen3 decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+    Qwen2 (arXiv 2407.10671) adds a bias to queries, keys and values (`qkv_bias`); Qwen3 (arXiv 2505.09388) drops it
+    and normalises queries and keys a head (`qk_norm`). `tied` says that the output head is the token table.
+    Raises ModelError where the numbers cannot belong to such a decoder.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rope_theta: float
+    norm_eps: float
+    qkv_bias: bool
+    qk_norm: bool
+    tied: bool
+    max_positions: int
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "layers",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "max_positions",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ModelError(f"{name} is {value!r}, not a positive whole number")
+        if self.heads % self.kv_heads:
+            raise ModelError(f"{self.heads} heads do not share {self.kv_heads} key-value heads evenly")
+        if self.head_dim % 2:
+            raise ModelError(f"rotary positions need an even head_dim, not {self.head_dim}")
+
+    @classmethod
+    def from_transformers(cls, config: Mapping[str, Any], path: Path) -> DecoderConfig:
+        """The decoder that transformers' `config.json` at `path` describes.
+
+        Raises ModelError, naming the file, for another architecture, a variant that codekin does not compute
+        (scaled rotary positions, sliding windows, attention to later tokens), and missing or impossible numbers.
+        """
+        family = _family(config, path)
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        scaling = rope.get("rope_type", rope.get("type", "default"))
+        unsupported = {
+            f"rotary positions scaled by {scaling!r}": scaling != "default",
+            "sliding-window attention": bool(config.get("use_sliding_window")),
+            "attention to later tokens": config.get("is_causal") is False,
+            f"activation {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
+            "biases in every projection": family == "qwen3" and bool(config.get("attention_bias")),
+        }
+        for feature, present in unsupported.items():
+            if present:
+                raise ModelError(f"{path}: {feature}: codekin does not compute it")
+        try:
+            heads, hidden = config["num_attention_heads"], config["hidden_size"]
+            # Qwen3 has a default of its own; Qwen2 divides the hidden size.
+            head_dim = config.get("head_dim") or (128 if family == "qwen3" else hidden // heads)
+            return cls(
+                vocab_size=config["vocab_size"],
+                hidden_size=hidden,
+                intermediate_size=config["intermediate_size"],
+                layers=config["num_hidden_layers"],
+                heads=heads,
+                kv_heads=config.get("num_key_value_heads") or heads,
+                head_dim=head_dim,
+                rope_theta=float(rope.get("rope_theta", config.get("rope_theta", _DEFAULT_ROPE_THETA))),
+                norm_eps=float(config.get("rms_norm_eps", _DEFAULT_NORM_EPS)),
+                qkv_bias=family == "qwen2",
+                qk_norm=family == "qwen3",
+                tied=bool(config.get("tie_word_embeddings", False)),
+                max_positions=config["max_position_embeddings"],
+            )
+        except KeyError as error:
+            raise ModelError(f"{path}: {error.args[0]} is missing") from None
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise ModelError(f"{path}: a number is of the wrong kind: {error}") from None
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+
+    def to_transformers(self) -> dict[str, Any]:
+        """The `config.json` that transformers, old and new, reads as this decoder without a head."""
+        family = "qwen3" if self.qk_norm else "qwen2"
+        return {
+            "architectures": ["Qwen3Model" if self.qk_norm else "Qwen2Model"],
+            "model_type": family,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.max_positions,
+            "rms_norm_eps": self.norm_eps,
+            "rope_theta": self.rope_theta,
+            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
+            "attention_dropout": 0.0,
+            "use_sliding_window": False,
+            "tie_word_embeddings": self.tied,
+        }
+
+
+def _family(config: Mapping[str, Any], path: Path) -> str:
+    named = config.get("architectures") or [config.get("model_type", "unknown")]
+    for architecture in named:
+        if architecture in _FAMILIES:
+            return _FAMILIES[architecture]
+        if architecture in _FAMILIES.values():  # a configuration without architectures has its model_type
+            return str(architecture)
+    raise ModelError(
+        f"{path}: architecture {', '.join(map(str, named))}; codekin reads decoders of the Qwen2 and Qwen3 kind"
+    )
