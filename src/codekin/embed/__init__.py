@@ -3,5 +3,14 @@
 from __future__ import annotations
 
 from codekin.embed.embedder import DEFAULT_MODEL, Embedder, ModelInfo, available_models
+from codekin.embed.vectors import Precision, Quantised, quantise
 
-__all__ = ["DEFAULT_MODEL", "Embedder", "ModelInfo", "available_models"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Embedder",
+    "ModelInfo",
+    "Precision",
+    "Quantised",
+    "available_models",
+    "quantise",
+]
