@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codekin.embed.cache import VectorCache
 from codekin.embed.embedder import DEFAULT_MODEL, Embedder, ModelInfo, available_models
 from codekin.embed.vectors import Precision, Quantised, quantise
 
@@ -11,6 +12,7 @@ __all__ = [
     "ModelInfo",
     "Precision",
     "Quantised",
+    "VectorCache",
     "available_models",
     "quantise",
 ]
