@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from codekin.embed.cache import VectorCache
-from codekin.embed.embedder import DEFAULT_MODEL, Embedder, ModelInfo, available_models
+from codekin.embed.embedder import Embedder
+from codekin.embed.registry import DEFAULT_MODEL, ModelInfo, available_models
 from codekin.embed.vectors import Precision, Quantised, quantise
 
 __all__ = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codekin.errors import ModelError
+from codekin.tasks import Choice
 
 # The architectures that are one of these decoders; JinaCodeEmbeddingModel is a Qwen2 decoder with a method for
 # encoding.
@@ -23,13 +24,21 @@ _DEFAULT_ROPE_THETA = 10_000.0
 _DEFAULT_NORM_EPS = 1e-6
 
 
+class Pooling(Choice):
+    """How a text's hidden states become its vector."""
+
+    LAST = "last"
+    MEAN = "mean"
+    LATENT = "latent"
+
+
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
     """A Qwen2 or Qwen3 decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
     Qwen2 (arXiv 2407.10671) adds a bias to queries, keys and values (`qkv_bias`); Qwen3 (arXiv 2505.09388) drops it
     and normalises queries and keys a head (`qk_norm`). `tied` says that the output head is the token table.
-    Raises ModelError where the numbers cannot belong to such a decoder.
+    Raises ValueError where the numbers cannot belong to such a decoder.
     """
 
     vocab_size: int
@@ -59,11 +68,11 @@ class DecoderConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ModelError(f"{name} is {value!r}, not a positive whole number")
+                raise ValueError(f"{name} is {value!r}, not a positive whole number")
         if self.heads % self.kv_heads:
-            raise ModelError(f"{self.heads} heads do not share {self.kv_heads} key-value heads evenly")
+            raise ValueError(f"{self.heads} heads do not share {self.kv_heads} key-value heads evenly")
         if self.head_dim % 2:
-            raise ModelError(f"rotary positions need an even head_dim, not {self.head_dim}")
+            raise ValueError(f"rotary positions need an even head_dim, not {self.head_dim}")
 
     @classmethod
     def from_transformers(cls, config: Mapping[str, Any], path: Path) -> DecoderConfig:
@@ -107,8 +116,6 @@ class DecoderConfig:
         except KeyError as error:
             raise ModelError(f"{path}: {error.args[0]} is missing") from None
         except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise ModelError(f"{path}: a number is of the wrong kind: {error}") from None
-        except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
 
     def to_transformers(self) -> dict[str, Any]:

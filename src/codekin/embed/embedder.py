@@ -2,56 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed.folders import StaticFiles, static_files
-from codekin.embed.safetensors import read_safetensors
+from codekin.embed.checkpoints import Checkpoint
+from codekin.embed.config import Pooling
+from codekin.embed.registry import DEFAULT_MODEL, find_model
 from codekin.embed.static import StaticModel
-from codekin.errors import InputError, ModelError
-from codekin.tasks import Role, Task
+from codekin.errors import InputError, MissingExtraError
+from codekin.tasks import Role, Task, instruction
 
-DEFAULT_MODEL = "codekin-static"
-_BUNDLED = Path(__file__).parent / "models"
+if TYPE_CHECKING:
+    from codekin.embed.cache import VectorCache
+    from codekin.embed.transformer import TransformerModel
 
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model that comes with codekin: `bytes` is its size on disk, `licence` an SPDX identifier."""
-
-    name: str
-    kind: str
-    dimensions: int
-    licence: str
-    installed: bool
-    default: bool
-    bytes: int
+Progress = Callable[[int, int], None]
+"""Called with the work done and the whole of it, in tokens."""
 
 
 class Embedder:
     """Turns texts into vectors whose dot products say how alike their meanings are.
 
-    `model` is the name of a bundled model or a local folder with a static model as model2vec or
-    sentence-transformers write it. Raises ModelError where there is no such model or its files are at fault.
-    An embedder is not safe for use by several threads at once.
+    `model` is the name of a bundled model, a local folder or a `.gguf` file, or a model of the Hugging Face hub
+    ("jinaai/jina-code-embeddings-0.5b", "name@revision"): a static model as model2vec or sentence-transformers write
+    it, or a Qwen2 or Qwen3 decoder. The rest is for decoders alone:
+
+    - `device`: as torch names it; default: a GPU where there is one, else the CPU.
+    - `dtype`: "float32", "bfloat16", "float16" or, on a CPU, "int8"; default: the one that a measurement finds worth
+      it on the device, which is float32 on all but CPUs with matrix units for bfloat16.
+    - `pooling`: "last", "mean" or "latent"; default: the model's own, else "last".
+    - `max_length`: the longest text in tokens, its instruction counted; longer ones are cut at their end.
+    - `cache`: vectors that were made before are taken from it, new ones put there.
+
+    Raises ModelError where there is no such model or device, its files are at fault or it does not go with an
+    argument, InputError for a name or number that is none, MissingExtraError where a decoder needs what is not
+    installed. An embedder is not safe for use by several threads at once.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL) -> None:
-        self._files = _find(model)
-        self._model = StaticModel(self._files)
-        self.name = model
-        self.dimensions = self._model.dimensions
-        self.sizes = self._model.sizes
+    name: str
+    """The model as it was asked for."""
+    kind: str
+    """"static" or "transformer"."""
+    dimensions: int
+    """The full size of a vector."""
+    sizes: tuple[int, ...]
+    """The Matryoshka sizes, ascending, the full one last."""
+    max_length: int | None
+    """The longest text in tokens; None for static models, which read all of it."""
+    device: str
+    dtype: str
+    pooling: str
+    truncated: int
+    """How many texts of the last call of `encode` were longer than `max_length`; those in the cache do not count."""
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        pooling: str | None = None,
+        max_length: int | None = None,
+        cache: VectorCache | None = None,
+    ) -> None:
+        self.name = str(model)
+        self.truncated = 0
+        self._files = find_model(self.name)
+        if isinstance(self._files, Checkpoint):
+            self._open(self._files, device, dtype, pooling, max_length)
+            self._cache = cache
+            return
+        asked = {"device": device, "dtype": dtype, "pooling": pooling, "max_length": max_length}
+        for option, value in asked.items():
+            if value is not None:
+                raise InputError(f"{option} is for decoders; {self.name} is a static model")
+        self._static = StaticModel(self._files)
+        self._cache = None  # making a vector is quicker than finding it
+        self.kind, self.device, self.dtype, self.pooling = "static", "cpu", "float32", Pooling.MEAN.value
+        self.dimensions, self.sizes, self.max_length = self._static.dimensions, self._static.sizes, None
+
+    def _open(
+        self,
+        checkpoint: Checkpoint,
+        device: str | None,
+        dtype: str | None,
+        pooling: str | None,
+        max_length: int | None,
+    ) -> None:
+        self.kind, self.dimensions, self.sizes = (
+            "transformer",
+            checkpoint.config.hidden_size,
+            checkpoint.sizes,
+        )
+        self._pooling = Pooling.parse(pooling or checkpoint.pooling or Pooling.LAST)
+        longest = checkpoint.config.max_positions
+        if max_length is not None and not 1 <= max_length <= longest:
+            raise InputError(
+                f"max_length {max_length} is not from 1 to {longest}, the most that {self.name} reads"
+            )
+        self.max_length = max_length or checkpoint.max_length
+        try:
+            from codekin.embed import devices
+        except ImportError:
+            raise MissingExtraError(f"model {self.name}", "models") from None
+        place = devices.pick_device(device)
+        self._number = devices.NumberType.parse(dtype) if dtype else devices.fastest_type(place)
+        if self._number is devices.NumberType.INT8 and place.type != "cpu":
+            raise InputError(f"int8 is for CPUs; on {place} take float16 or bfloat16")
+        self.device, self.dtype, self.pooling = str(place), self._number.value, self._pooling.value
+
+    @cached_property
+    def _decoder(self) -> TransformerModel:
+        """Loaded when the first text asks for it: what lies in the cache needs no decoder."""
+        from codekin.embed.devices import pick_device
+        from codekin.embed.transformer import TransformerModel
+
+        assert isinstance(self._files, Checkpoint) and self.max_length
+        return TransformerModel(
+            self._files, pick_device(self.device), self._number, self._pooling, self.max_length
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits, other ones whenever the model's files differ in any byte."""
-        return self._files.fingerprint()
+        """32 hexadecimal digits, other ones whenever the vectors would differ.
+
+        They stand for every byte of the model's files, the pooling and the longest text, and for int8, whose
+        vectors are visibly others; the wider types agree among themselves to within a thousandth.
+        """
+        if not isinstance(self._files, Checkpoint):
+            return self._files.fingerprint()
+        parts = (self._files.fingerprint, self.pooling, str(self.max_length), str(self.dtype == "int8"))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    def instruction(self, task: Task | str, role: Role | str) -> str:
+        """What is put before the raw text: the model's own prompt of that name, else Table 1's (arXiv 2508.21290).
+
+        A model's prompts are those of sentence-transformers: "nl2code_query", or "query" for every task. Raises
+        InputError for an unknown task or role.
+        """
+        task, role = Task.parse(task), Role.parse(role)
+        prompts = self._files.prompts if isinstance(self._files, Checkpoint) else {}
+        own = prompts.get(f"{task.value}_{role.value}", prompts.get(role.value))
+        return instruction(task, role) if own is None else own
 
     def encode(
         self,
@@ -59,53 +158,65 @@ class Embedder:
         task: Task | str = Task.NL2CODE,
         role: Role | str = Role.DOCUMENT,
         dimensions: int | None = None,
+        *,
+        any_dimension: bool = False,
+        progress: Progress | None = None,
     ) -> NDArray[np.float32]:
-        """The texts' vectors, (n, d) float32, rows of unit length; the zero row for a text of no known word.
+        """The texts' vectors, (n, d) float32, rows of unit length; the zero row for a text without any known token.
 
         `dimensions` is one of `sizes` (default: the largest): a Matryoshka model's leading numbers are a vector
-        of their own (arXiv 2205.13147). A text has the same vector whatever else is in the call. A static model
-        has one vector space for all tasks and roles: an instruction prefix would add the same sum to every
-        text. Raises InputError for an unknown task, role or size, or a single string in place of a sequence.
+        of their own (arXiv 2205.13147), cut off and brought to unit length again; `any_dimension` allows other sizes.
+        A text has the same vector whatever else is in the call, to 1e-5. A static model has one vector space for all
+        tasks and roles: an instruction would add the same sum to every text. Texts that are cut are counted in
+        `truncated` and warned of. Raises InputError for an unknown task, role or size, or a single string in place
+        of a sequence.
         """
-        Task.parse(task)
-        Role.parse(role)
+        prefix = self.instruction(task, role)
         if isinstance(texts, str):
             raise InputError("encode takes a sequence of texts, not one string: pass [text]")
-        if dimensions is not None and dimensions not in self.sizes:
-            sizes = ", ".join(map(str, self.sizes))
-            raise InputError(f"model {self.name} has no vectors of {dimensions} dimensions; sizes: {sizes}")
-        return self._model.encode(texts, dimensions or self.dimensions)
+        size = self.dimensions if dimensions is None else dimensions
+        if size not in self.sizes and not (any_dimension and 1 <= size <= self.dimensions):
+            raise InputError(
+                f"model {self.name} has no vectors of {size} dimensions; sizes: {self._sizes_told()}"
+            )
+        if self.kind == "static":
+            return self._static.encode(texts, size)
+        vectors = self._encode_cached(texts, prefix, progress)
+        if self.truncated:
+            warnings.warn(
+                f"{self.truncated} of {len(texts)} texts are longer than {self.max_length} tokens and were cut",
+                stacklevel=2,
+            )
+        if size == self.dimensions:
+            return vectors
+        short = vectors[:, :size]
+        lengths = np.linalg.norm(short, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
+        return unit
 
+    def _encode_cached(
+        self, texts: Sequence[str], prefix: str, progress: Progress | None
+    ) -> NDArray[np.float32]:
+        if self._cache is None:
+            vectors, self.truncated = self._decoder.encode(texts, prefix, progress)
+            return vectors
+        keys = [self._key(prefix, text) for text in texts]
+        known = self._cache.get(keys)
+        fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        self.truncated = 0
+        if fresh:
+            made, self.truncated = self._decoder.encode(list(fresh.values()), prefix, progress)
+            self._cache.put(list(fresh), made)
+            known |= dict(zip(fresh, made, strict=True))
+        return np.array([known[key] for key in keys], np.float32).reshape(len(keys), self.dimensions)
 
-def available_models() -> list[ModelInfo]:
-    """The models that come with codekin, the default first."""
-    names = sorted(
-        (folder.name for folder in _BUNDLED.iterdir()), key=lambda name: (name != DEFAULT_MODEL, name)
-    )
-    return [_describe(name) for name in names]
+    def _key(self, prefix: str, text: str) -> bytes:
+        """What a text's full-size vector is kept by."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.fingerprint, prefix, text):
+            content = part.encode("utf-8", "surrogatepass")
+            digest.update(len(content).to_bytes(8, "little") + content)
+        return digest.digest()
 
-
-def _describe(name: str) -> ModelInfo:
-    files = static_files(_BUNDLED / name)
-    table = read_safetensors(files.tensors)[files.table]
-    return ModelInfo(
-        name=name,
-        kind="static",
-        dimensions=int(table.shape[1]),
-        licence=str(files.read_config().get("licence", "unknown")),
-        installed=True,
-        default=name == DEFAULT_MODEL,
-        bytes=sum(file.stat().st_size for file in (files.config, files.tokenizer, files.tensors)),
-    )
-
-
-def _find(model: str) -> StaticFiles:
-    if (_BUNDLED / model).is_dir() and "/" not in model and model not in ("", ".", ".."):
-        return static_files(_BUNDLED / model)
-    if model and Path(model).is_dir():
-        return static_files(Path(model))
-    names = ", ".join(sorted(folder.name for folder in _BUNDLED.iterdir()))
-    raise ModelError(
-        f"no model {model!r}: bundled is {names}; else give a local folder with a static model "
-        "(transformer checkpoints are not read by this version)"
-    )
+    def _sizes_told(self) -> str:
+        return ", ".join(map(str, self.sizes))
