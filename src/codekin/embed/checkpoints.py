@@ -16,6 +16,9 @@ from codekin.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+# The hub writes licences in lower case.
+_SPDX = {name.lower(): name for name in ("Apache-2.0", "MIT", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-SA-4.0")}
+
 
 class Weights(Protocol):
     """Tensors by the names that transformers gives them below the base model: `layers.0.self_attn.q_proj.weight`."""
@@ -80,3 +83,10 @@ class Checkpoint:
         if read.numel() and not torch.isfinite(torch.stack(torch.aminmax(read))).all():
             raise ModelError(f"{file}: tensor {tensor!r} holds numbers that are not finite")
         return read
+
+
+def spdx(licence: object) -> str | None:
+    """The SPDX identifier of a licence as the hub writes it; None for "other" and what is no name."""
+    if not isinstance(licence, str) or licence in ("", "other", "unknown"):
+        return None
+    return _SPDX.get(licence.lower(), licence)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codekin.embed.checkpoints import Checkpoint
+from codekin.embed.checkpoints import Checkpoint, spdx
 from codekin.embed.config import DecoderConfig
 from codekin.embed.tokens import TextTokenizer
 from codekin.errors import MissingExtraError, ModelError
@@ -17,6 +18,8 @@ from codekin.errors import MissingExtraError, ModelError
 if TYPE_CHECKING:
     import torch
 
+# The module of a folder whose pooling is latent attention, which sentence-transformers has not.
+LATENT_ATTENTION = "LatentAttention"
 # sentence-transformers' names for the poolings that codekin computes, old and new.
 _POOLINGS = {"lasttoken": "last", "mean": "mean"}
 _OLD_POOLINGS = {
@@ -60,7 +63,8 @@ class StaticFiles:
 class SentenceModules:
     """What sentence-transformers' files in a folder say (https://sbert.net).
 
-    `transformer` is the folder of the transformer's own files, `max_length` the longest text in tokens.
+    `transformer` is the folder of the transformer's own files, `max_length` the longest text in tokens, `cut` the
+    size that vectors are cut to.
     """
 
     transformer: Path
@@ -69,6 +73,7 @@ class SentenceModules:
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     max_length: int | None = None
+    cut: int | None = None
 
 
 class SafetensorsFiles:
@@ -132,7 +137,7 @@ def open_folder(folder: Path, name: str) -> StaticFiles | Checkpoint:
         pooling=said.pooling,
         prompts=said.prompts,
         default_prompt=said.default_prompt,
-        sizes=_sizes(settings, config.hidden_size, source),
+        sizes=_sizes(settings, said.cut, config.hidden_size, source),
         max_length=min(said.max_length or tokenizer.max_length or config.max_positions, config.max_positions),
         licence=_licence(folder / "README.md"),
         files=(source, *tokenizer.files, *weights.files),
@@ -159,8 +164,6 @@ def static_files(folder: Path) -> StaticFiles:
     )
     for files in candidates:
         if files.complete:
-            if files is plain and "architectures" in files.read_config():
-                raise ModelError(f"{folder} holds a transformer checkpoint, not a static model")
             return files
     missing = [file.name for file in (plain.config, plain.tokenizer, plain.tensors) if not file.is_file()]
     raise ModelError(f"{folder} is no model: {', '.join(missing)} missing")
@@ -178,10 +181,69 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _sentence_modules(folder: Path) -> SentenceModules:
-    path = folder / "modules.json"
-    if not path.is_file():
+    listed = folder / "modules.json"
+    if not listed.is_file():
         return SentenceModules(folder)
-    return SentenceModules(folder)
+    transformer, pooling, tensors = folder, None, None
+    for module in _modules(listed):
+        kind, place = module["type"].rpartition(".")[2], folder / module["path"]
+        if kind == "Transformer":
+            transformer = place
+        elif kind == "Pooling":
+            pooling = _pooling(place / "config.json")
+        elif kind == LATENT_ATTENTION:
+            pooling, tensors = "latent", place / "model.safetensors"
+        elif kind not in ("Normalize", "StaticEmbedding"):
+            raise ModelError(f"{listed}: module {module['type']}: codekin does not compute it")
+    said = _optional(folder / "config_sentence_transformers.json")
+    prompts = {name: text for name, text in (said.get("prompts") or {}).items() if text is not None}
+    default = said.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ModelError(
+            f"{folder / 'config_sentence_transformers.json'}: no prompt {default!r}, which is the default"
+        )
+    limits = _optional(transformer / "sentence_bert_config.json")
+    if limits.get("do_lower_case"):
+        raise ModelError(
+            f"{transformer / 'sentence_bert_config.json'}: do_lower_case: codekin does not compute it"
+        )
+    return SentenceModules(
+        transformer,
+        pooling,
+        tensors,
+        prompts,
+        default,
+        limits.get("max_seq_length"),
+        said.get("truncate_dim"),
+    )
+
+
+def _modules(path: Path) -> list[dict[str, str]]:
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        return [{"type": str(module["type"]), "path": str(module["path"])} for module in listed]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: no list of modules: {error}") from None
+
+
+def _pooling(path: Path) -> str:
+    """codekin's name for the pooling of a Pooling module's configuration, old or new."""
+    said = read_json(path)
+    named = (
+        said.get("pooling_mode") or [name for key, name in _OLD_POOLINGS.items() if said.get(key)] or ["mean"]
+    )
+    modes = [named] if isinstance(named, str) else list(named)
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise ModelError(
+            f"{path}: pooling {' and '.join(map(str, modes))}; codekin computes lasttoken or mean"
+        )
+    if not said.get("include_prompt", True) and modes != ["lasttoken"]:
+        raise ModelError(f"{path}: pooling without the prompt (include_prompt): codekin does not compute it")
+    return _POOLINGS[modes[0]]
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -208,12 +270,21 @@ def _open(file: Path) -> Any:
         raise ModelError(f"{file}: cut off, or not a safetensors file: {error}") from None
 
 
-def _sizes(settings: Mapping[str, Any], full: int, path: Path) -> tuple[int, ...]:
-    listed = settings.get("matryoshka_dimensions") or [full]
-    if not isinstance(listed, list) or not all(isinstance(size, int) and 0 < size <= full for size in listed):
-        raise ModelError(f"{path}: matryoshka_dimensions {listed} do not fit vectors of {full} numbers")
-    return tuple(sorted({*listed, full}))
+def _sizes(settings: Mapping[str, Any], cut: int | None, full: int, path: Path) -> tuple[int, ...]:
+    """The Matryoshka sizes that config.json lists, the one that sentence-transformers cuts to, and the full one."""
+    own = settings.get("matryoshka_dimensions") or settings.get("matryoshka_dims") or []
+    listed = [*own, *([] if cut is None else [cut]), full]
+    if not all(isinstance(size, int) and 0 < size <= full for size in listed):
+        raise ModelError(f"{path}: sizes {listed} do not fit vectors of {full} numbers")
+    return tuple(sorted(set(listed)))
 
 
 def _licence(card: Path) -> str | None:
-    return None
+    """The licence in the head of a model card (https://huggingface.co/docs/hub/model-cards)."""
+    try:
+        text = card.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    head = re.match(r"---\r?\n(.*?)\r?\n---", text, re.DOTALL)
+    named = re.search(r"^license: *[\"']?([\w.-]+)", head[1], re.MULTILINE) if head else None
+    return spdx(named[1]) if named else None
