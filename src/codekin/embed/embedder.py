@@ -194,6 +194,34 @@ class Embedder:
         unit: NDArray[np.float32] = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
         return unit
 
+    def save(self, folder: str | Path) -> None:
+        """Write the model to `folder`, which sentence-transformers, transformers and codekin load to the same vectors.
+
+        Tensors keep the type that they are stored in, and GGUF's become float32. A folder that holds nothing but a
+        model that codekin saved is replaced. Latent attention is read by codekin alone. Raises InputError where the
+        folder holds anything else, ModelError where it cannot be written.
+        """
+        from codekin.embed.saving import save_folder, save_static
+
+        place = Path(folder).expanduser()
+        if not isinstance(self._files, Checkpoint):
+            save_static(place, self._static, self._files.read_config())
+            return
+        from codekin.embed.transformer import stored_tensors
+
+        assert self.max_length
+        save_folder(
+            place,
+            self._files.config,
+            self._files.tokenizer,
+            stored_tensors(self._files, self._pooling),
+            pooling=self._pooling,
+            prompts={f"{t.value}_{r.value}": self.instruction(t, r) for t in Task for r in Role},
+            sizes=self.sizes,
+            max_length=self.max_length,
+            licence=self._files.licence,
+        )
+
     def _encode_cached(
         self, texts: Sequence[str], prefix: str, progress: Progress | None
     ) -> NDArray[np.float32]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # The module of a folder whose pooling is latent attention, which sentence-transformers has not.
 LATENT_ATTENTION = "LatentAttention"
 # sentence-transformers' names for the poolings that codekin computes, old and new.
-_POOLINGS = {"lasttoken": "last", "mean": "mean"}
-_OLD_POOLINGS = {
+POOLINGS = {"lasttoken": "last", "mean": "mean"}
+OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -230,16 +230,16 @@ def _pooling(path: Path) -> str:
     """codekin's name for the pooling of a Pooling module's configuration, old or new."""
     said = read_json(path)
     named = (
-        said.get("pooling_mode") or [name for key, name in _OLD_POOLINGS.items() if said.get(key)] or ["mean"]
+        said.get("pooling_mode") or [name for key, name in OLD_POOLINGS.items() if said.get(key)] or ["mean"]
     )
     modes = [named] if isinstance(named, str) else list(named)
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
+    if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ModelError(
             f"{path}: pooling {' and '.join(map(str, modes))}; codekin computes lasttoken or mean"
         )
     if not said.get("include_prompt", True) and modes != ["lasttoken"]:
         raise ModelError(f"{path}: pooling without the prompt (include_prompt): codekin does not compute it")
-    return _POOLINGS[modes[0]]
+    return POOLINGS[modes[0]]
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -95,6 +95,22 @@ class StaticModel:
                 vectors[start : start + len(batch)] = self._sum(tokens, dimensions)
         return vectors
 
+    def export(self) -> tuple[NDArray[np.float32], str]:
+        """The model as one row a token, (v, d), and its tokenizer.json, which cuts texts itself.
+
+        The rows hold the weights, and zeros for the token that is left out: a text's vector is their plain sum.
+        """
+        rows = self._table if self._mapping is None else self._table[self._mapping]
+        rows = rows.astype(np.float32)
+        if self._weights is not None:
+            rows *= self._weights[:, None]
+        if self._unknown >= 0:
+            rows[self._unknown] = 0
+        tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        if self._max_length is not None:
+            tokenizer.enable_truncation(self._max_length)
+        return rows, tokenizer.to_str()
+
     def _lookup(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Each text's token ids, word by word from the memo: the same ids as tokenising it whole."""
         words = [text.encode("utf-8", "replace").translate(_SEPARATORS).split() for text in texts]

@@ -32,10 +32,9 @@ class TextTokenizer:
         """`tokenizer` is changed, so give it away."""
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        # Only special tokens can be left in pieces; so every added token becomes one.
         added = tokenizer.get_added_tokens_decoder().values()
-        self._ordinary = [token.content for token in added if not token.special]
-        # Only special tokens can be left in pieces; so for encoding every added token is special.
-        tokenizer.add_special_tokens([AddedToken(content, special=True) for content in self._ordinary])
+        tokenizer.add_special_tokens([AddedToken(token.content, special=True) for token in added])
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._settings = dict(settings)
@@ -85,14 +84,15 @@ class TextTokenizer:
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers reads as the same tokenizer."""
-        content = json.loads(self._tokenizer.to_str())
-        for token in content["added_tokens"]:
-            token["special"] = token["content"] not in self._ordinary
-        text = json.dumps(content, ensure_ascii=False)
-        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-        # Where these two are given, transformers replaces the file's own ends of text by them.
-        settings = {k: v for k, v in self._settings.items() if k not in ("add_bos_token", "add_eos_token")}
+        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers reads as the same tokenizer.
+
+        In it, too, special tokens are never found in a text.
+        """
+        self._tokenizer.save(str(folder / "tokenizer.json"))
+        # add_bos_token and add_eos_token would replace the file's own ends of texts, added_tokens_decoder its tokens.
+        overruling = ("add_bos_token", "add_eos_token", "added_tokens_decoder")
+        settings = {key: value for key, value in self._settings.items() if key not in overruling}
+        settings["split_special_tokens"] = True
         text = json.dumps(settings, ensure_ascii=False, indent=2)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 

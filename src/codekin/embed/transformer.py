@@ -117,6 +117,18 @@ class TransformerModel:
         return self._prefixes[tokens]
 
 
+def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[str, torch.Tensor]]:
+    """What the decoder and its pooling are made of, by name, as the checkpoint stores it."""
+    with torch.device("meta"):
+        modules = {
+            "": Decoder(checkpoint.config),
+            "pooling.": pooling_module(pooling, checkpoint.config.hidden_size),
+        }
+    for within, module in modules.items():
+        for name, parameter in module.named_parameters():
+            yield within + name, checkpoint.read(within + name, tuple(parameter.shape))
+
+
 def _split(texts: list[Tokens], start: int, limit: int) -> Iterator[list[Tokens]]:
     """Texts of like length together, `limit` tokens or one text at a time."""
     pack: list[Tokens] = []
