@@ -1,0 +1,94 @@
+"""Leaks: training texts that hold a benchmark's queries or answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.data.minhash import shingles
+from codekin.data.pairs import Pair
+
+RUN = 8
+"""Words of a run, as in the decontamination of Tulu 3 (arXiv 2411.15124)."""
+
+SHARE = 0.5
+"""A text leaks a benchmark's if it holds this share of its runs; texts of fewer words must be equal."""
+
+_FILTER_BITS = 24
+_BATCH = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Text `text` of those looked at holds `share` of the runs of a text of `benchmark`, a query or a document."""
+
+    text: int
+    benchmark: str
+    side: str
+    share: float
+
+
+class LeakIndex:
+    """The word runs of benchmarks' texts."""
+
+    def __init__(self, benchmarks: Mapping[str, Iterable[Pair]]) -> None:
+        """`benchmarks` are the judged pairs of each, by name: texts that answer nothing are no secret."""
+        runs: list[NDArray[np.uint64]] = []
+        owners: list[NDArray[np.int64]] = []
+        self._origins: list[tuple[str, str]] = []
+        for name, pairs in benchmarks.items():
+            texts: dict[str, str] = {}
+            for pair in pairs:
+                texts.setdefault(pair.query, "query")
+                texts.setdefault(pair.document, "document")
+            listed = list(texts)
+            for start in range(0, len(listed), _BATCH):
+                found = shingles(listed[start : start + _BATCH], RUN)
+                owner, run = _distinct(found.hashes, found.starts)
+                owners.append(owner + len(self._origins) + start)
+                runs.append(run)
+            self._origins += [(name, side) for side in texts.values()]
+        everything = np.concatenate([*runs, np.empty(0, np.uint64)])
+        order = np.argsort(everything, kind="stable")
+        self._runs = everything[order]
+        self._owners = np.concatenate([*owners, np.empty(0, np.int64)])[order]
+        self._sizes = np.bincount(self._owners, minlength=len(self._origins))
+        # Most runs are in no benchmark; a look into a small table says so at once.
+        self._filter = np.zeros(1 << _FILTER_BITS, np.bool_)
+        self._filter[self._runs >> np.uint64(64 - _FILTER_BITS)] = True
+
+    def find(self, texts: Sequence[str]) -> list[Leak]:
+        """The leaks among `texts`, at most one a text: of the benchmark text that it holds most of."""
+        found = shingles(texts, RUN)
+        maybe = np.flatnonzero(self._filter[found.hashes >> np.uint64(64 - _FILTER_BITS)])
+        text = np.searchsorted(found.starts, maybe, side="right") - 1
+        starts = np.searchsorted(text, np.arange(len(texts) + 1))
+        text, runs = _distinct(found.hashes[maybe], starts)
+        low = np.searchsorted(self._runs, runs, side="left")
+        count = np.searchsorted(self._runs, runs, side="right") - low
+        # One row for every benchmark text that has the run.
+        text = np.repeat(text, count)
+        at = np.arange(len(text)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+        both, shared = np.unique(text * len(self._origins) + self._owners[at], return_counts=True)
+        text, owner = np.divmod(both, max(1, len(self._origins)))
+        share = shared / self._sizes[owner]
+        order = np.lexsort((owner, -share, text))
+        best = order[np.concatenate(([True], text[order][1:] != text[order][:-1]))] if len(order) else order
+        return [
+            Leak(int(text[i]), *self._origins[owner[i]], float(share[i])) for i in best[share[best] >= SHARE]
+        ]
+
+
+def _distinct(
+    hashes: NDArray[np.uint64], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """The texts and their different hashes, one a row."""
+    texts = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    order = np.lexsort((hashes, texts))
+    texts, hashes = texts[order], hashes[order]
+    new = np.ones(len(texts), np.bool_)
+    new[1:] = (texts[1:] != texts[:-1]) | (hashes[1:] != hashes[:-1])
+    return texts[new], hashes[new]
