@@ -1,4 +1,4 @@
-"""A tokenizer and checkpoints of Qwen2's and Qwen3's kind, small, as transformers and sentence-transformers write them."""
+"""A tokenizer and checkpoints of Qwen2's and Qwen3's kind, small, as transformers writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
+from tokenizers import AddedToken, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
 from codekin.embed.tokens import qwen2_tokenizer
