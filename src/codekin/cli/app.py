@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from codekin import __version__
+from codekin.cli.data import data
 from codekin.cli.index import index
 from codekin.cli.models import models
 from codekin.cli.rank import rank
@@ -22,7 +23,7 @@ class _InOrder(click.Group):
 
 @click.group(
     cls=_InOrder,
-    commands=[search, related, index, status, rank, models],
+    commands=[search, related, index, status, rank, models, data],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 found or done, 1 nothing found, 2 error.",
 )

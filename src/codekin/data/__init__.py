@@ -1,20 +1,38 @@
-"""Training data: the pinned corpus, and query-document pairs mined from it."""
+"""Training data: pairs and their files, published data sets, and the pinned corpus that pairs are mined from."""
 
 from __future__ import annotations
 
+from codekin.data.catalog import find_set, select_sets
+from codekin.data.cleaning import CleanReport, clean
 from codekin.data.corpus import Corpus, FetchReport, Package, SourceTree, fetch, load_corpus
 from codekin.data.mining import mine
+from codekin.data.negatives import NegativesReport, mine_negatives
 from codekin.data.pairs import Pair, read_pairs, write_pairs
+from codekin.data.sampling import PairFiles, Position, Sampler, answer_labels
+from codekin.data.sets import DataSet, Kind, Use
 
 __all__ = [
+    "CleanReport",
     "Corpus",
+    "DataSet",
     "FetchReport",
+    "Kind",
+    "NegativesReport",
     "Package",
     "Pair",
+    "PairFiles",
+    "Position",
+    "Sampler",
     "SourceTree",
+    "Use",
+    "answer_labels",
+    "clean",
     "fetch",
+    "find_set",
     "load_corpus",
     "mine",
+    "mine_negatives",
     "read_pairs",
+    "select_sets",
     "write_pairs",
 ]
