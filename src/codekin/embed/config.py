@@ -1,7 +1,8 @@
-"""The shape of a decoder, and the two forms its configuration comes in."""
+"""What a model's configuration says: the shape of its decoder, and how its vectors are pooled."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,11 @@ class DecoderConfig:
         family = _family(config, path)
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         scaling = rope.get("rope_type", rope.get("type", "default"))
+        packed = config.get("quantization_config") or {}
         unsupported = {
             f"rotary positions scaled by {scaling!r}": scaling != "default",
             "sliding-window attention": bool(config.get("use_sliding_window")),
+            f"weights packed by {packed.get('quant_method')!r}": bool(packed),
             "attention to later tokens": config.get("is_causal") is False,
             f"activation {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
             "biases in every projection": family == "qwen3" and bool(config.get("attention_bias")),
@@ -152,3 +155,14 @@ def _family(config: Mapping[str, Any], path: Path) -> str:
     raise ModelError(
         f"{path}: architecture {', '.join(map(str, named))}; codekin reads decoders of the Qwen2 and Qwen3 kind"
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises ModelError where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return content

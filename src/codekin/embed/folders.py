@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.embed.checkpoints import Checkpoint, spdx
-from codekin.embed.config import DecoderConfig
+from codekin.embed.config import DecoderConfig, read_json
 from codekin.embed.tokens import TextTokenizer
 from codekin.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     import torch
 
+# The reference implementation refuses larger headers of safetensors.
+_MAX_HEADER_BYTES = 100_000_000
 # The module of a folder whose pooling is latent attention, which sentence-transformers has not.
 LATENT_ATTENTION = "LatentAttention"
+SENTENCE_CONFIG = "config_sentence_transformers.json"
 # sentence-transformers' names for the poolings that codekin computes, old and new.
 POOLINGS = {"lasttoken": "last", "mean": "mean"}
 OLD_POOLINGS = {
@@ -63,13 +66,13 @@ class StaticFiles:
 class SentenceModules:
     """What sentence-transformers' files in a folder say (https://sbert.net).
 
-    `transformer` is the folder of the transformer's own files, `max_length` the longest text in tokens, `cut` the
-    size that vectors are cut to.
+    `transformer` and `pooling` are the folders of those modules' own files, `max_length` is the longest text in tokens,
+    `cut` the size that vectors are cut to.
     """
 
     transformer: Path
-    pooling: str | None = None
-    pooling_tensors: Path | None = None
+    pooling: Path | None = None
+    latent: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     max_length: int | None = None
@@ -124,7 +127,9 @@ def open_folder(folder: Path, name: str) -> StaticFiles | Checkpoint:
     if not source.is_file() or "architectures" not in (settings := read_json(source)):
         return static_files(folder)
     config = DecoderConfig.from_transformers(settings, source)
-    weights = SafetensorsFiles(said.transformer, said.pooling_tensors)
+    pooling = _pooling(said, config.hidden_size)
+    own = said.pooling / "model.safetensors" if said.pooling and said.latent else None
+    weights = SafetensorsFiles(said.transformer, own)
     tokenizer = TextTokenizer.from_folder(said.transformer)
     if tokenizer.size > config.vocab_size:
         raise ModelError(
@@ -134,7 +139,7 @@ def open_folder(folder: Path, name: str) -> StaticFiles | Checkpoint:
         name=name,
         config=config,
         tokenizer=tokenizer,
-        pooling=said.pooling,
+        pooling=pooling,
         prompts=said.prompts,
         default_prompt=said.default_prompt,
         sizes=_sizes(settings, said.cut, config.hidden_size, source),
@@ -153,7 +158,7 @@ def static_files(folder: Path) -> StaticFiles:
     plain = StaticFiles(
         folder / "config.json", folder / "tokenizer.json", folder / "model.safetensors", "embeddings"
     )
-    sentence_config = folder / "config_sentence_transformers.json"
+    sentence_config = folder / SENTENCE_CONFIG
     nested = folder / "0_StaticEmbedding"
     candidates = (
         plain,
@@ -169,65 +174,58 @@ def static_files(folder: Path) -> StaticFiles:
     raise ModelError(f"{folder} is no model: {', '.join(missing)} missing")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises ModelError where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return content
-
-
 def _sentence_modules(folder: Path) -> SentenceModules:
     listed = folder / "modules.json"
     if not listed.is_file():
         return SentenceModules(folder)
-    transformer, pooling, tensors = folder, None, None
-    for module in _modules(listed):
-        kind, place = module["type"].rpartition(".")[2], folder / module["path"]
-        if kind == "Transformer":
-            transformer = place
-        elif kind == "Pooling":
-            pooling = _pooling(place / "config.json")
-        elif kind == LATENT_ATTENTION:
-            pooling, tensors = "latent", place / "model.safetensors"
-        elif kind not in ("Normalize", "StaticEmbedding"):
-            raise ModelError(f"{listed}: module {module['type']}: codekin does not compute it")
-    said = _optional(folder / "config_sentence_transformers.json")
+    places: dict[str, Path] = {}
+    for kind, place in _modules(listed):
+        name = kind.rpartition(".")[2]
+        if name not in ("Transformer", "Pooling", LATENT_ATTENTION, "Normalize", "StaticEmbedding"):
+            raise ModelError(f"{listed}: module {kind}: codekin does not compute it")
+        places[name] = folder / place
+    transformer = places.get("Transformer", folder)
+    general, limits = folder / SENTENCE_CONFIG, transformer / "sentence_bert_config.json"
+    said, limited = _optional(general), _optional(limits)
     prompts = {name: text for name, text in (said.get("prompts") or {}).items() if text is not None}
-    default = said.get("default_prompt_name")
+    default, longest = said.get("default_prompt_name"), limited.get("max_seq_length")
+    if not all(isinstance(text, str) for text in prompts.values()):
+        raise ModelError(f"{general}: prompts are no strings")
     if default is not None and default not in prompts:
-        raise ModelError(
-            f"{folder / 'config_sentence_transformers.json'}: no prompt {default!r}, which is the default"
-        )
-    limits = _optional(transformer / "sentence_bert_config.json")
-    if limits.get("do_lower_case"):
-        raise ModelError(
-            f"{transformer / 'sentence_bert_config.json'}: do_lower_case: codekin does not compute it"
-        )
+        raise ModelError(f"{general}: no prompt {default!r}, which is the default")
+    if limited.get("do_lower_case"):
+        raise ModelError(f"{limits}: do_lower_case: codekin does not compute it")
+    if longest is not None and not (isinstance(longest, int) and longest > 0):
+        raise ModelError(f"{limits}: max_seq_length is {longest!r}, not a positive whole number")
     return SentenceModules(
-        transformer,
-        pooling,
-        tensors,
-        prompts,
-        default,
-        limits.get("max_seq_length"),
-        said.get("truncate_dim"),
+        transformer=transformer,
+        pooling=places.get("Pooling", places.get(LATENT_ATTENTION)),
+        latent=LATENT_ATTENTION in places,
+        prompts=prompts,
+        default_prompt=default,
+        max_length=longest,
+        cut=said.get("truncate_dim"),
     )
 
 
-def _modules(path: Path) -> list[dict[str, str]]:
+def _modules(path: Path) -> list[tuple[str, str]]:
+    """Each module's class and folder."""
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return [{"type": str(module["type"]), "path": str(module["path"])} for module in listed]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path}: no list of modules: {error}") from None
+        modules = [
+            (str(module["type"]), str(module["path"])) for module in json.loads(path.read_text("utf-8"))
+        ]
+    except (OSError, ValueError, TypeError, KeyError):
+        modules = []
+    if not modules:
+        raise ModelError(f"{path}: no list of modules")
+    return modules
 
 
-def _pooling(path: Path) -> str:
-    """codekin's name for the pooling of a Pooling module's configuration, old or new."""
+def _pooling(modules: SentenceModules, hidden: int) -> str | None:
+    """codekin's name for the pooling that a Pooling module's configuration, old or new, asks for."""
+    if modules.latent or modules.pooling is None:
+        return "latent" if modules.latent else None
+    path = modules.pooling / "config.json"
     said = read_json(path)
     named = (
         said.get("pooling_mode") or [name for key, name in OLD_POOLINGS.items() if said.get(key)] or ["mean"]
@@ -239,6 +237,9 @@ def _pooling(path: Path) -> str:
         )
     if not said.get("include_prompt", True) and modes != ["lasttoken"]:
         raise ModelError(f"{path}: pooling without the prompt (include_prompt): codekin does not compute it")
+    size = said.get("embedding_dimension", said.get("word_embedding_dimension", hidden))
+    if size != hidden:
+        raise ModelError(f"{path}: {size} numbers a token, the transformer makes {hidden}")
     return POOLINGS[modes[0]]
 
 
@@ -267,12 +268,28 @@ def _open(file: Path) -> Any:
     except FileNotFoundError:
         raise ModelError(f"{file}: the file is missing") from None
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: cut off, or not a safetensors file: {error}") from None
+        cut = _cut_tensor(file)
+        where = f"tensor {cut!r} is cut off" if cut else f"cut off, or not a safetensors file: {error}"
+        raise ModelError(f"{file}: {where}") from None
+
+
+def _cut_tensor(file: Path) -> str | None:
+    """The first tensor that goes beyond the file's end."""
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(size, _MAX_HEADER_BYTES)))
+            data = file.stat().st_size - stream.tell()
+        return next((name for name, at in header.items() if at.get("data_offsets", (0, 0))[1] > data), None)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def _sizes(settings: Mapping[str, Any], cut: int | None, full: int, path: Path) -> tuple[int, ...]:
     """The Matryoshka sizes that config.json lists, the one that sentence-transformers cuts to, and the full one."""
     own = settings.get("matryoshka_dimensions") or settings.get("matryoshka_dims") or []
+    if not isinstance(own, list):
+        raise ModelError(f"{path}: matryoshka_dimensions {own!r} are no list")
     listed = [*own, *([] if cut is None else [cut]), full]
     if not all(isinstance(size, int) and 0 < size <= full for size in listed):
         raise ModelError(f"{path}: sizes {listed} do not fit vectors of {full} numbers")

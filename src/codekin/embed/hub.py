@@ -6,7 +6,7 @@ import glob
 from dataclasses import dataclass
 from pathlib import Path
 
-from codekin.embed.folders import read_json
+from codekin.embed.config import read_json
 from codekin.errors import MissingExtraError, ModelError
 
 # What makes a model; the same weights in other formats stay on the hub.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin import __version__
-from codekin.embed.config import DecoderConfig, Pooling
-from codekin.embed.folders import LATENT_ATTENTION, OLD_POOLINGS, POOLINGS, read_json
+from codekin.embed.config import DecoderConfig, Pooling, read_json
+from codekin.embed.folders import LATENT_ATTENTION, OLD_POOLINGS, POOLINGS, SENTENCE_CONFIG
 from codekin.embed.safetensors import write_safetensors
 from codekin.embed.static import StaticModel
 from codekin.embed.tokens import TextTokenizer
@@ -22,7 +22,6 @@ from codekin.errors import InputError, ModelError
 if TYPE_CHECKING:
     import torch
 
-_SENTENCE_CONFIG = "config_sentence_transformers.json"
 _POOLING = "pooling."
 # What stands in a folder that this module wrote.
 _WRITTEN = re.compile(
@@ -119,7 +118,7 @@ def _check_place(folder: Path) -> None:
     if not folder.exists():
         return
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {folder.name}
-    config = folder / _SENTENCE_CONFIG
+    config = folder / SENTENCE_CONFIG
     ours = config.is_file() and "codekin" in (read_json(config).get("__version__") or {})
     if names and not (ours and all(map(_WRITTEN.fullmatch, names))):
         raise InputError(f"{folder} holds other things than a model that codekin saved: name a new folder")
@@ -144,7 +143,7 @@ def _write_sentence_config(folder: Path, prompts: Mapping[str, str], more: Mappi
         "default_prompt_name": None,
         "similarity_fn_name": "cosine",
     }
-    _write(folder / _SENTENCE_CONFIG, {**config, **more})
+    _write(folder / SENTENCE_CONFIG, {**config, **more})
 
 
 def _write_card(folder: Path, licence: str | None, note: str = "") -> None:

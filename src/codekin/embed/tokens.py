@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
+from codekin.embed.config import read_json
 from codekin.errors import ModelError
 
 # Qwen2's pre-tokenizer (arXiv 2309.16609, as released): contractions, letters, single digits, symbols, white space.
@@ -56,8 +57,8 @@ class TextTokenizer:
         """
         path, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
         config = folder / "tokenizer_config.json"
+        settings = read_json(config) if config.is_file() else {}
         try:
-            settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
             if path.is_file():
                 return cls(Tokenizer.from_file(str(path)), settings, (path,))
             if vocabulary.is_file() and merges.is_file():
