@@ -77,9 +77,14 @@ class LeakIndex:
         share = shared / self._sizes[owner]
         order = np.lexsort((owner, -share, text))
         best = order[np.concatenate(([True], text[order][1:] != text[order][:-1]))] if len(order) else order
-        return [
-            Leak(int(text[i]), *self._origins[owner[i]], float(share[i])) for i in best[share[best] >= SHARE]
-        ]
+        best = best[share[best] >= SHARE]
+        leaks = []
+        for number, origin, part in zip(
+            text[best].tolist(), owner[best].tolist(), share[best].tolist(), strict=True
+        ):
+            benchmark, side = self._origins[origin]
+            leaks.append(Leak(number, benchmark, side, part))
+        return leaks
 
 
 def _distinct(

@@ -90,6 +90,14 @@ def parse_pair(line: bytes, where: str) -> Pair:
     return _pair(parse_object(line, where), where, {}, None)
 
 
+def format_pair(pair: Pair) -> str:
+    """The line of JSONL that `parse_pair` reads, with its newline."""
+    record = _record(pair)
+    if not pair.negatives:
+        del record["negatives"]
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
 def write_pairs(path: str | Path, pairs: Iterable[Pair], *, split: str = "train") -> int:
     """Write `pairs` to `path` and return how many; a reader never sees a half-written file.
 
@@ -149,10 +157,7 @@ def _write_gzip(path: Path, pairs: Iterable[Pair]) -> int:
 def _write_lines(stream: TextIO, pairs: Iterable[Pair]) -> int:
     count = 0
     for pair in pairs:
-        record = _record(pair)
-        if not pair.negatives:
-            del record["negatives"]
-        stream.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        stream.write(format_pair(pair))
         count += 1
     return count
 

@@ -6,6 +6,7 @@ from codekin.source.chunks import Chunk, chunk
 from codekin.source.definitions import Definition, definitions
 from codekin.source.files import DEFAULT_MAX_BYTES, SourceFile, decode, walk
 from codekin.source.languages import LANGUAGES, language_of
+from codekin.source.syntax import parses
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
@@ -17,5 +18,6 @@ __all__ = [
     "decode",
     "definitions",
     "language_of",
+    "parses",
     "walk",
 ]

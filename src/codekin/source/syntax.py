@@ -89,6 +89,17 @@ def grammar_of(text: str, language: str) -> Grammar | None:
     return grammar
 
 
+def parses(text: str, language: str) -> bool:
+    """Whether `text` is free of syntax errors in `language`; False for one without a grammar."""
+    grammar = grammar_of(text, language)
+    if grammar is None:
+        return False
+    if language == "php" and "<?" not in text:
+        text = f"<?php\n{text}"  # all else is text around the code, which holds no error
+    root = _root(text.encode("utf-8", "replace"), grammar)
+    return root is not None and not root.has_error
+
+
 def outline(source: bytes, grammar: Grammar, plain_limit: int, function_limit: int) -> list[Piece]:
     """The pieces of a text, in order; empty if it does not parse to anything of use.
 

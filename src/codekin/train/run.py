@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codekin.data.pairs import Pair, read_pairs
+from codekin.data import Pair, Sampler, answer_labels, read_pairs
 from codekin.errors import InputError
 from codekin.train.recipe import load_recipe
 from codekin.train.static import Bags, StaticStudent, write_model
@@ -108,9 +108,11 @@ def train(
     distilled_ndcg = judge(student)
     log(f"distilled: held-out nDCG@10 {distilled_ndcg:.4f}")
 
+    # Documents of one language are harder to tell apart.
     languages = [pair.language for pair in training]
+    sampler = Sampler(languages, answer_labels(training), choices.contrast.batch, seed=choices.seed)
     epochs = []
-    stage = contrast(student, queries, documents, languages, sizes, choices.contrast, judge, rng)
+    stage = contrast(student, queries, documents, sampler, sizes, choices.contrast, judge, rng)
     # Adam's moments of tokens not seen for some hundred steps fade into denormal numbers, which are slow. The mode
     # is the whole thread's, so the caller gets its own back.
     torch.set_flush_denormal(True)

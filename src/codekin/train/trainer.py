@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
+from codekin.data import Sampler
 from codekin.train.losses import cosine_distance, info_nce, matryoshka
 from codekin.train.recipe import Contrast, Distil
 from codekin.train.static import Bags, StaticStudent
@@ -68,18 +69,17 @@ def contrast(
     student: StaticStudent,
     queries: Bags,
     documents: Bags,
-    groups: Sequence[str],
+    sampler: Sampler,
     sizes: Sequence[int],
     recipe: Contrast,
     judge: Callable[[StaticStudent], float],
     rng: np.random.Generator,
 ) -> Iterator[tuple[float, float]]:
-    """InfoNCE over the pairs.
+    """InfoNCE over the batches of `sampler`.
 
-    A batch holds pairs of one of `groups` (a pair's language, say), whose documents are harder to tell apart.
     Yields every epoch's mean loss and `judge`'s figure for it; the student ends as it was when that was best.
     """
-    schedule = [_batches(groups, recipe.batch, rng) for _ in range(recipe.epochs)]
+    schedule = [sampler.epoch(number) for number in range(recipe.epochs)]
     optimiser = Optimiser(student, recipe.learning_rate, sum(map(len, schedule)))
     best, best_state, since = judge(student), copy.deepcopy(student.state_dict()), 0
     for batches in schedule:
@@ -107,21 +107,6 @@ def ndcg_at_10(queries: Tensor, documents: Tensor) -> float:
     rank = (similarities > similarities.diagonal()[:, None]).sum(1)
     gain = torch.where(rank < 10, 1 / torch.log2(rank + 2.0), 0.0)
     return float(gain.mean())
-
-
-def _batches(groups: Sequence[str], size: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """All pairs in random order, in batches of one group each; what is left of the groups is mixed."""
-    labels = np.array(groups)
-    batches, rest = [], []
-    for group in sorted(set(groups)):
-        rows = rng.permutation(np.flatnonzero(labels == group))
-        whole = len(rows) // size * size
-        batches += np.split(rows[:whole], len(rows) // size) if whole else []
-        rest.append(rows[whole:])
-    mixed = rng.permutation(np.concatenate(rest))
-    if len(mixed) > 1:
-        batches += np.array_split(mixed, max(1, len(mixed) // size))
-    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def _join(
