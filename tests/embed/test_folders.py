@@ -12,6 +12,7 @@ import pytest
 
 from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.config import DecoderConfig
+from codekin.embed.folders import StaticFiles
 from codekin.embed.registry import find_model
 from codekin.errors import ModelError
 
@@ -237,6 +238,16 @@ def test_json_that_is_none(sentence_folder: Path, file: str, content: str) -> No
         opened(sentence_folder)
     assert str(sentence_folder / file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("named", [{}, {"architectures": ["StaticModel"], "model_type": "model2vec"}])
+def test_a_static_model_by_any_of_its_names(tmp_path: Path, named: dict[str, Any]) -> None:
+    change(tmp_path / "config.json", normalize=True, **named)
+    for file in ("tokenizer.json", "model.safetensors"):
+        (tmp_path / file).touch()
+    assert find_model(str(tmp_path)) == StaticFiles(
+        tmp_path / "config.json", tmp_path / "tokenizer.json", tmp_path / "model.safetensors", "embeddings"
+    )
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors"])

@@ -100,7 +100,7 @@ class SafetensorsFiles:
         self._placed = {name.removeprefix("model."): (file, name) for name, file in placed.items()}
         if pooling is not None:
             self._placed |= {f"pooling.{name}": (pooling, name) for name in _open(pooling).keys()}  # noqa: SIM118
-        self.files = tuple(dict.fromkeys(file for file, _ in self._placed.values()))
+        self.files = tuple(dict.fromkeys(file for file, _ in self._placed.values())) or (whole,)
         self._opened = {file: _open(file) for file in self.files}
 
     def __contains__(self, tensor: str) -> bool:
@@ -124,7 +124,10 @@ def open_folder(folder: Path, name: str) -> StaticFiles | Checkpoint:
     """The model in `folder`, which the user calls `name`; raises ModelError that says what is missing or wrong."""
     said = _sentence_modules(folder)
     source = said.transformer / "config.json"
-    if not source.is_file() or "architectures" not in (settings := read_json(source)):
+    settings = _optional(source)
+    # model2vec calls its models so, or by no name at all.
+    named = settings.get("architectures") or [settings.get("model_type", "model2vec")]
+    if named[0] in ("StaticModel", "model2vec"):
         return static_files(folder)
     config = DecoderConfig.from_transformers(settings, source)
     pooling = _pooling(said, config.hidden_size)
