@@ -47,7 +47,7 @@ def make_checkpoint(qwen2_file: Path, tmp_path_factory: pytest.TempPathFactory) 
         config = model_class.config_class(
             vocab_size=2048,
             hidden_size=32,
-            intermediate_size=48,
+            intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,

@@ -74,7 +74,7 @@ def test_tensors_and_shape_are_those_of_transformers(
     assert ours.config == DecoderConfig(
         vocab_size=2048,
         hidden_size=32,
-        intermediate_size=48,
+        intermediate_size=64,
         layers=2,
         heads=4,
         kv_heads=2,
@@ -303,16 +303,16 @@ def test_tensors_that_are_wrong(folder: Path) -> None:
     tensors = load_file(path)
     tensors["model.norm.weight"] = torch.full((32,), float("nan"))
     tensors["model.layers.0.input_layernorm.weight"] = torch.tensor([float("inf")] * 32)
-    tensors["model.layers.0.mlp.up_proj.weight"] = torch.ones((48, 32), dtype=torch.int8)
-    tensors["model.layers.0.mlp.down_proj.weight"] = torch.ones((48, 32))
+    tensors["model.layers.0.mlp.up_proj.weight"] = torch.ones((64, 32), dtype=torch.int8)
+    tensors["model.layers.0.mlp.down_proj.weight"] = torch.ones((64, 32))
     del tensors["model.layers.0.self_attn.q_proj.bias"]
     save_file(tensors, path)
     ours = opened(folder)
     for name, shape, message in (
         ("norm.weight", (32,), "holds numbers that are not finite"),
         ("layers.0.input_layernorm.weight", (32,), "holds numbers that are not finite"),
-        ("layers.0.mlp.up_proj.weight", (48, 32), "has type torch.int8"),
-        ("layers.0.mlp.down_proj.weight", (32, 48), r"has shape \(48, 32\), not \(32, 48\)"),
+        ("layers.0.mlp.up_proj.weight", (64, 32), "has type torch.int8"),
+        ("layers.0.mlp.down_proj.weight", (32, 64), r"has shape \(64, 32\), not \(32, 64\)"),
         ("layers.0.self_attn.q_proj.bias", (32,), "is missing"),
     ):
         with pytest.raises(ModelError, match=rf"model\.safetensors: tensor '{name}' {message}"):

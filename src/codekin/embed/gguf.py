@@ -142,6 +142,8 @@ class GgufFile:
             kind, offset = self._number("I"), self._number("Q")
             self._tensors[_renamed(name)] = _Tensor(shape[::-1], kind, offset)
         alignment = self.metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ValueError
         data = -(-self._at // alignment) * alignment
         self._tensors = {
             name: _Tensor(tensor.shape, tensor.kind, data + tensor.start)
@@ -184,7 +186,7 @@ def open_gguf(path: Path, name: str) -> Checkpoint:
         return _checkpoint(file, path, name)
     except KeyError as error:
         raise ModelError(f"{path}: {error.args[0]} is missing in its metadata") from None
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise ModelError(f"{path}: its metadata is damaged: {error}") from None
 
 
@@ -259,22 +261,21 @@ def _tokenizer(said: dict[str, Any], path: Path, longest: int) -> TextTokenizer:
         elif kind != _UNUSED:
             vocabulary[token] = place
     merges = [(left, right) for left, right in (merge.split(" ") for merge in said["tokenizer.ggml.merges"])]
-    try:
-        tokenizer = qwen2_tokenizer(BPE(vocabulary, merges), added)
-    except Exception as error:  # tokenizers raises plain Exception
-        raise ModelError(f"{path}: its tokenizer is damaged: {error}") from None
-    # What stands at an end of every text where the file says that it does.
+    # What stands at an end of every text, where the file says that something does.
     ends = {
         end: said[f"tokenizer.ggml.{end}_token_id"]
         for end in ("bos", "eos")
         if said.get(f"tokenizer.ggml.add_{end}_token", False)
     }
-    if ends:
-        names = {end: tokens[place] for end, place in ends.items()}
-        template = [*filter(None, (names.get("bos"), "$A", names.get("eos")))]
+    names = {end: tokens[place] for end, place in ends.items()}
+    try:
+        tokenizer = qwen2_tokenizer(BPE(vocabulary, merges), added)
         tokenizer.post_processor = TemplateProcessing(
-            single=template, special_tokens=[(names[end], place) for end, place in ends.items()]
+            single=[*filter(None, (names.get("bos"), "$A", names.get("eos")))],
+            special_tokens=[(names[end], place) for end, place in ends.items()],
         )
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ModelError(f"{path}: its tokenizer is damaged: {error}") from None
     settings = {"tokenizer_class": "Qwen2Tokenizer", "model_max_length": longest}
     for role, key in (("bos_token", "bos"), ("eos_token", "eos"), ("pad_token", "padding")):
         if f"tokenizer.ggml.{key}_token_id" in said:
