@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from codekin.data.catalog import find_set, select_sets
+from codekin.data.chat import Endpoint, Usage
 from codekin.data.cleaning import CleanReport, clean
 from codekin.data.corpus import Corpus, FetchReport, Package, SourceTree, fetch, load_corpus
+from codekin.data.leaks import benchmarks
 from codekin.data.mining import mine
 from codekin.data.negatives import NegativesReport, mine_negatives
 from codekin.data.pairs import Pair, read_pairs, write_pairs
 from codekin.data.sampling import PairFiles, Position, Sampler, answer_labels
 from codekin.data.sets import DataSet, Kind, Use
+from codekin.data.synthesis import Family, SynthesisReport, synthesize
 
 __all__ = [
     "CleanReport",
     "Corpus",
     "DataSet",
+    "Endpoint",
+    "Family",
     "FetchReport",
     "Kind",
     "NegativesReport",
@@ -24,8 +29,11 @@ __all__ = [
     "Position",
     "Sampler",
     "SourceTree",
+    "SynthesisReport",
+    "Usage",
     "Use",
     "answer_labels",
+    "benchmarks",
     "clean",
     "fetch",
     "find_set",
@@ -34,5 +42,6 @@ __all__ = [
     "mine_negatives",
     "read_pairs",
     "select_sets",
+    "synthesize",
     "write_pairs",
 ]

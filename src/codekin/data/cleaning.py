@@ -45,7 +45,7 @@ def clean(
     destination: str | Path,
     *,
     against: Mapping[str, Iterable[Pair]] | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CleanReport:
     """Write the pairs of `source` that are fit for training to `destination`, in their order.
 
@@ -54,8 +54,9 @@ def clean(
     (up to case and white space) or near-equal (`codekin.data.minhash`) to its own. A document with several queries,
     or a query with several documents, stays.
 
-    `source` is read twice and half a kilobyte of memory kept for each pair. `progress` is called with the number of
-    pairs read so far, both times. Raises InputError as `read_pairs` and `write_pairs` do.
+    `source` is read twice and half a kilobyte of memory kept for each pair. `progress` is called with
+    (pairs read, pairs to read in all or 0 while that is unknown). Raises InputError as `read_pairs` and
+    `write_pairs` do.
     """
     read = _Progress(progress)
     leaks = LeakIndex(against or {})
@@ -102,9 +103,10 @@ def clean(
 
 
 class _Progress:
-    def __init__(self, tell: Callable[[int], None] | None) -> None:
+    def __init__(self, tell: Callable[[int, int], None] | None) -> None:
         self._tell = tell
         self._done = 0
+        self._total = 0
 
     def batches(self, source: str | Path) -> Iterator[tuple[int, list[Pair]]]:
         pairs, start = read_pairs(source), 0
@@ -113,7 +115,8 @@ class _Progress:
             start += len(batch)
             self._done += len(batch)
             if self._tell:
-                self._tell(self._done)
+                self._tell(self._done, self._total)
+        self._total = 2 * start
 
 
 def _first_equal(rows: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codekin.data.catalog import find_set, select_sets
 from codekin.data.minhash import shingles
-from codekin.data.pairs import Pair
+from codekin.data.pairs import Pair, read_pairs
+from codekin.data.sets import Use
+from codekin.errors import InputError
+from codekin.tasks import Task
 
 RUN = 8
 """Words of a run, as in the decontamination of Tulu 3 (arXiv 2411.15124)."""
@@ -17,8 +22,30 @@ RUN = 8
 SHARE = 0.5
 """A text leaks a benchmark's if it holds this share of its runs; texts of fewer words must be equal."""
 
+FETCHED = "fetched"
+
 _FILTER_BITS = 24
 _BATCH = 8192
+
+
+def benchmarks(where: Iterable[str]) -> dict[str, Iterator[Pair]]:
+    """The judged pairs of benchmarks by name: folders in BEIR's layout, or the catalogue's by name, once fetched.
+
+    "fetched" stands for all of the catalogue that are. Raises InputError where there is no such benchmark.
+    """
+    found: dict[str, Iterator[Pair]] = {}
+    for name in where:
+        if name == FETCHED:
+            entries = [entry for entry in select_sets(use=Use.BENCHMARK) if entry.folder.is_dir()]
+            found |= {entry.name: entry.pairs() for entry in entries}
+        elif Path(name).is_dir():
+            found[Path(name).resolve().name] = read_pairs(name, split="test", task=Task.NL2CODE)
+        else:
+            entry = find_set(name, Use.BENCHMARK)
+            if not entry.folder.is_dir():
+                raise InputError(f"{entry.name} is not here; codekin data fetch {entry.name} --benchmark")
+            found[entry.name] = entry.pairs()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from codekin.cli.data.clean import clean
 from codekin.cli.data.fetch import fetch
 from codekin.cli.data.list import list_
+from codekin.cli.data.negatives import negatives
 from codekin.cli.data.show import show
+from codekin.cli.data.synthesize import synthesize
 
 
-@click.group(commands=[list_, show, fetch])
+@click.group(commands=[list_, show, fetch, synthesize, clean, negatives])
 def data() -> None:
-    """Training sets and benchmarks: find them, fetch them, make pairs of them."""
+    """Training sets and benchmarks: find them, fetch them, make and clean pairs."""
