@@ -65,6 +65,7 @@ def serving(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # one packet a response, not one a header
 
         def log_message(self, *_: object) -> None: ...
 
