@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from hub_server import Site, serve
 
-from codekin.data import DataSet, Kind, Pair, Use, find_set, read_pairs, select_sets
+from codekin.data import DataSet, Kind, Pair, Use, find_set, read_pairs, select_sets, write_pairs
 from codekin.data.adapters import plain
 from codekin.data.catalog import CATALOG
 from codekin.data.sets import ByHand, Fold, Hub, Web
@@ -61,7 +61,7 @@ def test_every_entry_says_what_a_user_needs(entry: DataSet):
         assert entry.commercial is False
     # One problem, commit or text must not be trained on and measured with.
     for other in CATALOG:
-        if other.use is not entry.use and other.source.folder == entry.source.folder:
+        if other.use is not entry.use and other.source == entry.source:
             apart = other.split != entry.split or {other.fold, entry.fold} == {Fold.FIT, Fold.HELD_OUT}
             assert apart, other.name
 
@@ -408,6 +408,55 @@ def test_ds1000_and_human_eval(tmp_path: Path):
     assert _texts("HumanEval", tmp_path, Use.BENCHMARK) == [
         ("Are any two close?", "def near(n: List[int]) -> bool:\n    return len(n) > 1", "python")
     ]
+
+
+def _written(query: str, document: str, language: str, path: str, task: str = "nl2code") -> dict[str, object]:
+    """A row as `codekin data synthesize` writes it."""
+    return {
+        "query": query, "document": document, "task": task, "language": language, "source": "CodeChefP2S",
+        "licence": "unknown", "path": f"{path}#0123456789abcdef", "kind": "solutions@0123456789ab:gpt-4o",
+    }  # fmt: skip
+
+
+def test_translated_solutions_and_their_two_folds(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "description2code_current.zip", "w") as bundle:
+        for number in range(60):
+            root = f"description2code_current/codechef/easy/P{number}"
+            bundle.writestr(f"{root}/description/description.txt", f"Problem {number}")
+            for own, solutions in (("c++", 2), ("python", 1)):
+                for solution in range(solutions):
+                    bundle.writestr(f"{root}/solutions_{own}/{solution}.txt", f"{own} {number} {solution}")
+    seeds = _pairs("CodeChefP2S", tmp_path) + _pairs("CodeChef", tmp_path, Use.BENCHMARK)
+    assert {(pair.query, pair.document) for pair in seeds} == {
+        (f"Problem {number}", f"{own} {number} 0") for number in range(60) for own in ("c++", "python")
+    }
+    with pytest.raises(InputError, match="holds no pairs yet; codekin data synthesize writes them"):
+        _pairs("CodeChefXLang", tmp_path)
+    paths = [f"codechef/easy/P{number}" for number in range(60)]
+    rows = [_written(f"Problem {n}", f"rust {n}", "rust", path) for n, path in enumerate(paths)]
+    across = [
+        _written(f"python {n} 0", f"rust {n}", "rust", path, "code2code") for n, path in enumerate(paths)
+    ]
+    _jsonl(tmp_path / "codechef.jsonl", rows)
+    _jsonl(tmp_path / "codechef.xlang.jsonl", across)
+    _jsonl(tmp_path / "codechef.s2s.jsonl", across[:30])
+    _jsonl(tmp_path / "codechef.rejected.jsonl", [{"key": "0", "reason": "no code"}])
+    write_pairs(tmp_path / "seeds.jsonl", seeds)  # where it does no harm
+    fit, held_out = _pairs("CodeChefP2S", tmp_path), _pairs("CodeChef", tmp_path, Use.BENCHMARK)
+    assert len(fit) + len(held_out) == 60 * 3
+    assert {pair.query for pair in fit}.isdisjoint(pair.query for pair in held_out)
+    problems = {pair.path.partition("#")[0] for pair in held_out}
+    assert 0 < len(problems) < 15
+    across_held_out = _pairs("CodeChefXLang", tmp_path, Use.BENCHMARK)
+    assert {pair.path.partition("#")[0] for pair in across_held_out} == problems
+    assert len(across_held_out) + len(_pairs("CodeChefXLang", tmp_path)) == 60
+    assert len(_pairs("CodeChefS2S", tmp_path)) <= 30
+
+
+def test_moved_deep_learning_code(tmp_path: Path):
+    _jsonl(tmp_path / "dl.jsonl", [_written("import torch", "import jax", "python", "a.py", "code2code")])
+    _jsonl(tmp_path / "dl.rejected.jsonl", [{"key": "0"}])
+    assert _texts("SyntheticDLTrans", tmp_path) == [("import torch", "import jax", "python")]
 
 
 def test_html_becomes_text():

@@ -17,11 +17,10 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from codekin.data.beir import retrievals, text_of
-from codekin.data.pairs import read_pairs
+from codekin.data.pairs import parse_pair
 from codekin.data.records import Files, Record
 from codekin.errors import InputError
 from codekin.source import definitions
-from codekin.tasks import Task
 
 
 class Found(NamedTuple):
@@ -330,13 +329,37 @@ def human_eval(files: Files, split: str) -> Iterator[Found]:
                     yield Found(query.strip(), found.text, "python")
 
 
-def synthetic(task: Task, across: bool | None = None) -> Adapter:
-    """Pairs that `codekin data synthesize` wrote: those of `task`, across languages, within one, or both."""
+def translated(files: Files, split: str) -> Iterator[Found]:
+    """Description2Code's CodeChef problems with a solution in each language it has, and the translations of those.
+
+    The former are what `codekin data synthesize solutions` starts from, the latter what it writes into the folder.
+    """
+    pattern = r"codechef/(?P<problem>.+)/solutions_(?P<language>[\w+]+)/[^/]+\.txt"
+    solved = files.matching(pattern)
+    for (problem, own), group in groupby(solved, key=lambda match: (match["problem"], match["language"])):
+        name = next(group).string
+        description = f"{name.rpartition('/solutions_')[0]}/description/description.txt"
+        if description in files:
+            key = f"codechef/{problem}"
+            yield Found(files.text(description), files.text(name), language(own), key, path=key)
+    if any(name.endswith(".jsonl") for name in files.names):
+        yield from written()(files, split)
+
+
+def written(part: str = "") -> Adapter:
+    """Pairs that `codekin data synthesize` wrote: of its `s2s` or `xlang` file, or those with the model's answers."""
+    suffix = re.escape(f".{part}.jsonl") if part else r"(?<!\.s2s)(?<!\.xlang)(?<!\.rejected)\.jsonl"
 
     def adapt(files: Files, split: str) -> Iterator[Found]:
-        for pair in read_pairs(files.where):
-            if pair.task is task and across in (None, pair.kind.endswith("across")):
-                yield Found(pair.query, pair.document, pair.language, pair.path, pair.licence, pair.path)
+        names = [name for name in files.names if re.search(rf"{suffix}$", name)]
+        if not names:
+            raise InputError(f"{files.where} holds no pairs yet; codekin data synthesize writes them")
+        for name in names:
+            for place, line in files.lines(name):
+                pair = parse_pair(line, place)
+                if "@" in pair.kind:  # the template that made it; what it was made from may lie here as well
+                    key = pair.path.partition("#")[0]
+                    yield Found(pair.query, pair.document, pair.language, key, pair.licence, pair.path)
 
     return adapt
 

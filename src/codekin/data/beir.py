@@ -163,13 +163,14 @@ class _Shelf:
     """Records by id, on disk."""
 
     def __init__(self, records: Iterable[Located]) -> None:
-        # "" is a database that SQLite keeps in a temporary file of its own, once it outgrows its cache.
+        # "" is a database that SQLite keeps in a temporary file of its own, once it outgrows its cache. Appending
+        # and then sorting the ids is many times faster than a tree of records in the order they come.
         self._database = sqlite3.connect("")
-        self._database.execute("CREATE TABLE shelf (id TEXT PRIMARY KEY, record TEXT) WITHOUT ROWID")
-        rows = (
-            (_id(record, where, "_id", "id"), json.dumps(record, default=str)) for where, record in records
-        )
-        self._database.executemany("INSERT OR REPLACE INTO shelf VALUES (?, ?)", rows)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE shelf (id TEXT, record TEXT)")
+        rows = ((_id(record, where, "_id", "id"), json.dumps(record, default=str)) for where, record in records)
+        self._database.executemany("INSERT INTO shelf VALUES (?, ?)", rows)
+        self._database.execute("CREATE INDEX ids ON shelf (id)")
 
     def __enter__(self) -> _Shelf:
         return self

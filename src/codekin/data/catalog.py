@@ -6,6 +6,7 @@ done here. A licence is what the set's own page or repository states, else what 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 from codekin.data import adapters
@@ -122,15 +123,15 @@ _COSQA_PLUS = ByHand(
     "CoSQA_Plus",
     "download the Google Drive folder that its README names",
 )
-_CODECHEF = ByHand(
-    "https://arxiv.org/abs/2508.21290",
-    "CodeChef",
-    "write it with codekin data synthesize, from description2code's CodeChef problems and solutions",
+_CODECHEF = replace(
+    _DESCRIPTION2CODE,
+    then="codekin data fetch CodeChefP2S --to seeds.jsonl, and codekin data synthesize solutions seeds.jsonl "
+    "codechef.jsonl in the folder of its files writes the other languages",
 )
 _DL_TRANSLATIONS = ByHand(
     "https://arxiv.org/abs/2508.21290",
     "SyntheticDLTrans",
-    "write it with codekin data synthesize, from deep-learning code of a licence that allows it",
+    "codekin data synthesize frameworks writes it, from deep-learning code of a licence that allows it",
 )
 
 _MBPP_PAIRS = adapters.columns(r"full/{split}-.*\.parquet", "text", "code", "python")
@@ -202,14 +203,14 @@ CATALOG: tuple[DataSet, ...] = (
             adapters.stack_exchange("Title")),
     DataSet("SWE-Bench", _TRAIN, _NL2CODE, _ADAPTED, _SWE_BENCH, UNKNOWN, "train", _SWE_PAIRS, note=_PROJECTS),
     DataSet("WikiSQL", _TRAIN, _NL2CODE, _ADAPTED, _WIKI_SQL, "BSD-3-Clause", "train", adapters.wiki_sql),
-    DataSet("CodeChefP2S", _TRAIN, _NL2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train", adapters.synthetic(_NL2CODE),
+    DataSet("CodeChefP2S", _TRAIN, _NL2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train", adapters.translated,
             fold=_FIT, note=_NOT_OWNED),
     DataSet("CodeChefS2S", _TRAIN, _CODE2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train",
-            adapters.synthetic(_CODE2CODE, across=False), fold=_FIT, note=_NOT_OWNED),
+            adapters.written("s2s"), fold=_FIT, note=_NOT_OWNED),
     DataSet("CodeChefXLang", _TRAIN, _CODE2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train",
-            adapters.synthetic(_CODE2CODE, across=True), fold=_FIT, note=_NOT_OWNED),
+            adapters.written("xlang"), fold=_FIT, note=_NOT_OWNED),
     DataSet("SyntheticDLTrans", _TRAIN, _CODE2CODE, _SYNTHETIC, _DL_TRANSLATIONS, UNKNOWN, "train",
-            adapters.synthetic(_CODE2CODE), note="each pair is under the licence of the code it was written from"),
+            adapters.written(), note="each pair is under the licence of the code it was written from"),
     DataSet("CoSQA+", _TEST, _NL2CODE, _ADAPTED, _COSQA_PLUS, UNKNOWN, "test", adapters.cosqa_plus),
     DataSet("CoSQA", _TEST, _NL2CODE, _MTEB, _COSQA, "MIT", "test", adapters.retrieval("python"), average=True,
             note=_BY_MTEB),
@@ -228,7 +229,7 @@ CATALOG: tuple[DataSet, ...] = (
             note=_BY_MTEB),
     DataSet("LeetCode", _TEST, _NL2CODE, _ADAPTED, _LEETCODE, "MIT", "train", adapters.leetcode, fold=_HELD_OUT,
             note=_NO_SPLIT),
-    DataSet("CodeChef", _TEST, _NL2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train", adapters.synthetic(_NL2CODE),
+    DataSet("CodeChef", _TEST, _NL2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train", adapters.translated,
             fold=_HELD_OUT, note=_NOT_OWNED),
     DataSet("SyntheticText2SQL", _TEST, _NL2CODE, _MTEB, _TEXT2SQL, "MIT", "test", adapters.retrieval("sql"),
             average=True, note=_BY_MTEB),
@@ -248,7 +249,7 @@ CATALOG: tuple[DataSet, ...] = (
     DataSet("CodeTransOceanDL", _TEST, _CODE2CODE, _MTEB, _DL, "Apache-2.0", "test", adapters.retrieval("python"),
             average=True),
     DataSet("CodeChefXLang", _TEST, _CODE2CODE, _SYNTHETIC, _CODECHEF, UNKNOWN, "train",
-            adapters.synthetic(_CODE2CODE, across=True), fold=_HELD_OUT, note=_NOT_OWNED),
+            adapters.written("xlang"), fold=_HELD_OUT, note=_NOT_OWNED),
     DataSet("CodeSearchNetCC", _TEST, _COMPLETION, _MTEB, _CCR, "MIT", "test", adapters.retrieval(), average=True,
             note=_BY_MTEB),
     DataSet("HumanEval", _TEST, _NL2CODE, _ADAPTED, _HUMAN_EVAL, "MIT", "test", adapters.human_eval),

@@ -59,20 +59,14 @@ class HubSet:
         """Its parts where the set is in BEIR's layout, of which corpus and queries are configurations; else none."""
         library = _datasets()
         names = self._ask(lambda: library.get_dataset_config_names(self.repository, revision=self.revision))
-        corpora = [name for name in sorted(names) if re.fullmatch(r"(?:.+-)?corpus", name)]
         parts = []
-        for corpus in corpora:
+        for corpus in sorted(name for name in names if re.fullmatch(r"(?:.+-)?corpus", name)):
             part = corpus.removesuffix("corpus")
-            queries = next(name for name in (f"{part}queries", f"{part}query") if name in names)
-            qrels = next(name for name in (f"{part}qrels", "default") if name in names)
-            parts.append(
-                Retrieval(
-                    part.removesuffix("-"),
-                    self._stream(corpus, split),
-                    self._stream(queries, split),
-                    self._stream(qrels, split),
-                )
-            )
+            queries = [name for name in (f"{part}queries", f"{part}query") if name in names]
+            qrels = [name for name in (f"{part}qrels", f"{part}default") if name in names]
+            if queries and qrels:
+                streams = (self._stream(name, split) for name in (corpus, queries[0], qrels[0]))
+                parts.append(Retrieval(part.removesuffix("-"), *streams))
         return parts
 
     def _stream(self, configuration: str, split: str) -> Callable[[], Iterator[Located]]:

@@ -85,7 +85,7 @@ def read_pairs(
             yield _pair(record, place, defaults, columns)
 
 
-def parse_pair(line: bytes, where: str) -> Pair:
+def parse_pair(line: str | bytes, where: str) -> Pair:
     """The pair that a line of JSONL holds; raises InputError naming `where` if it holds none."""
     return _pair(parse_object(line, where), where, {}, None)
 

@@ -152,7 +152,8 @@ class Files:
                 tar = self._archives.enter_context(tarfile.open(path))  # noqa: SIM115
                 members = {member.name: partial(tar.extractfile, member) for member in tar if member.isreg()}
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise InputError(f"cannot read the archive {path}: {error}") from None
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise InputError(f"cannot read the archive {path}: {reason}") from None
         self._openers |= {f"{name}/{member.removeprefix('./')}": opener for member, opener in members.items()}
 
 

@@ -69,16 +69,18 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Files at addresses of their own."""
+    """Files at addresses of their own, and what a person does `then`."""
 
     page: str
     folder: str
     files: tuple[RemoteFile, ...]
+    then: str = ""
 
     @property
     def how(self) -> str:
         """How the files are had, in a few words."""
-        return f"downloaded: {', '.join(file.path for file in self.files)}"
+        names = ", ".join(file.path for file in self.files)
+        return f"downloaded: {names}{'; then ' if self.then else ''}{self.then}"
 
 
 @dataclass(frozen=True, slots=True)
