@@ -6,7 +6,9 @@ import click
 
 from codekin import __version__
 from codekin.cli.data import data
+from codekin.cli.embed import embed
 from codekin.cli.index import index
+from codekin.cli.label import label
 from codekin.cli.models import models
 from codekin.cli.rank import rank
 from codekin.cli.related import related
@@ -23,7 +25,7 @@ class _InOrder(click.Group):
 
 @click.group(
     cls=_InOrder,
-    commands=[search, related, index, status, rank, models, data],
+    commands=[search, related, index, status, rank, embed, label, models, data],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 found or done, 1 nothing found, 2 error.",
 )

@@ -77,6 +77,11 @@ index_folder = click.option(
     envvar="CODEKIN_INDEX",
     help="Keep the index here, not in the user's cache folder. [env: CODEKIN_INDEX]",
 )
+model = click.option(
+    "--model",
+    metavar="NAME",
+    help="A bundled model, a folder, a .gguf file, or a name on the Hugging Face hub.",
+)
 max_size = click.option(
     "--max-size", metavar="SIZE", help="Skip larger files: bytes, or like 500K, 2M. [default: 1M]"
 )

@@ -6,6 +6,7 @@ from codekin.embed.cache import VectorCache
 from codekin.embed.embedder import Embedder
 from codekin.embed.registry import DEFAULT_MODEL, ModelInfo, available_models
 from codekin.embed.vectors import Precision, Quantised, quantise
+from codekin.embed.writing import VectorWriter, json_lines
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -14,6 +15,8 @@ __all__ = [
     "Precision",
     "Quantised",
     "VectorCache",
+    "VectorWriter",
     "available_models",
+    "json_lines",
     "quantise",
 ]
