@@ -5,6 +5,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import pty
 import subprocess
 import sysconfig
 import tarfile
@@ -505,6 +507,29 @@ def test_fetch_brings_the_files_of_a_split_from_the_hub(tmp_path: Path, monkeypa
     assert done.stderr == ""
     assert done.stdout.splitlines()[1:] == [f"{tmp_path}/out.parquet: 1 pair"]
     assert list(read_pairs(tmp_path / "out.parquet")) == list(entry.pairs())
+
+
+def test_a_terminal_sees_how_far_a_download_is(tmp_path: Path):
+    content = json.dumps({"slug": "s", "content": "x" * 5_000_000}).encode()
+    master, slave = pty.openpty()
+    with serve(Site(repositories={"greengerong/leetcode": {"leetcode-train.jsonl": content}})) as site:
+        environment = {**os.environ, "HF_ENDPOINT": site.url, "TERM": "xterm-256color", "COLUMNS": "120"}
+        command = [COMMAND, "data", "fetch", "LeetCode", "--folder", tmp_path]
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    os.close(slave)
+    shown = os.read(master, 1 << 20).decode()
+    os.close(master)
+    assert done.stdout == f"LeetCode: 5.0 MB in {tmp_path}\n"
+    assert "leetcode-train.jsonl" in shown
+    assert "of 5.0 MB" in shown
 
 
 def test_every_source_is_pinned_or_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -1,10 +1,11 @@
-"""What is said while pairs are read, cleaned or written."""
+"""What is said while files are fetched, and pairs read, cleaned or written."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -14,11 +15,16 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Counting:
-    """A bar on a terminal, a line now and then elsewhere; called with what is done, of how much (0: unknown)."""
+    """A bar on a terminal, a line now and then elsewhere; called with what is done, of how much (0: unknown).
 
-    def __init__(self, what: str) -> None:
+    `shown` writes amounts and rates, numbers by default.
+    """
+
+    def __init__(self, what: str, shown: Callable[[float], str] | None = None) -> None:
         self._what = what
+        self._shown = shown or _number
         self._began = self._last_line = time.monotonic()
+        self._at_first: int | None = None
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: Any = None
 
@@ -33,9 +39,12 @@ class Counting:
 
     def __call__(self, done: int, total: int, also: str = "") -> None:
         now = time.monotonic()
-        rate = done / max(now - self._began, 1e-3)
-        figures = [f"{done:,}{f' of {total:,}' if total else ''}", f"{rate:,.1f} a second"]
-        if total and done:
+        if self._at_first is None:
+            self._at_first = done  # what a run before this one did says nothing about the rate
+        rate = (done - self._at_first) / max(now - self._began, 1e-3)
+        of = f" of {self._shown(total)}" if total else ""
+        figures = [f"{self._shown(done)}{of}", f"{self._shown(rate)} a second"]
+        if total and rate:
             figures.append(f"{duration((total - done) / rate)} left")
         line = ", ".join([*figures, *([also] if also else [])])
         if self._on_terminal:
@@ -45,6 +54,10 @@ class Counting:
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             print(f"{self._what}: {line}", file=sys.stderr)
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
 
 
 def _start_bar(what: str) -> Any:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import click
 
-from codekin.cli.terminal import count, duration, size
-
-_SECONDS_BETWEEN_LINES = 5.0
+from codekin.cli.data.counting import Counting
+from codekin.cli.terminal import count, size
 
 
 @click.command()
@@ -59,60 +54,21 @@ def fetch(name: str, benchmark: bool, folder: Path | None, local: Path | None, t
 
 
 class _Downloading:
-    """Called with (bytes there, bytes in all or 0, path): a bar on a terminal, a line now and then elsewhere."""
+    """Called with (bytes there, bytes in all or 0, path): a bar for each file."""
 
     def __init__(self) -> None:
-        self._last_line = time.monotonic()
-        self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bar: Any = None
-        self._file, self._began, self._at_first = "", 0.0, 0
+        self._path = ""
+        self._bars = ExitStack()
+        self._bar: Counting | None = None
 
     def __enter__(self) -> _Downloading:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._bars.close()
 
     def __call__(self, done: int, total: int, path: str) -> None:
-        now = time.monotonic()
-        if self._on_terminal:
-            if self._bar is None:
-                self._bar = _start_bar()
-            self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, description=path)
-            return
-        if path != self._file:
-            self._file, self._began, self._at_first = path, now, done
-        if now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            rate = (done - self._at_first) / max(now - self._began, 1e-3)
-            left = f", {duration((total - done) / rate)} left" if total and rate else ""
-            of = f" of {size(total)}" if total else ""
-            print(f"{path}: {size(done)}{of}, {size(int(rate))} a second{left}", file=sys.stderr)
-
-
-def _start_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    bar.start()
-    bar.add_task("", total=None)
-    return bar
+        if self._bar is None or path != self._path:
+            self._bars.close()
+            self._path, self._bar = path, self._bars.enter_context(Counting(path, lambda n: size(int(n))))
+        self._bar(done, total)
