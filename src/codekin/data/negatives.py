@@ -188,10 +188,16 @@ class _Terms:
 
     def index(self, documents: Sequence[str], task: Task) -> None:
         self._index = self._library.BM25()
-        self._index.index([_terms(text) for text in documents], show_progress=False)
+        self._count = len(documents)
+        # The library takes no text without terms.
+        self._index.index([_terms(text) or ["\0"] for text in documents], show_progress=False)
 
     def scores(self, queries: Sequence[str], task: Task) -> NDArray[np.float32]:
-        return np.stack([self._index.get_scores(_terms(text)) for text in queries]).astype(np.float32)
+        scores = np.zeros((len(queries), self._count), np.float32)
+        for row, text in enumerate(queries):
+            if terms := _terms(text):
+                scores[row] = self._index.get_scores(terms)
+        return scores
 
 
 def _terms(text: str) -> list[str]:
