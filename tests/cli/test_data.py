@@ -66,6 +66,8 @@ def test_fetch_makes_pairs_of_local_files(run: Run, tmp_path: Path):
         "path": "",
         "kind": "adapted",
     }
+    idle = run("data", "fetch", "LeetCodeP2S", "--from", source)
+    assert (idle.returncode, "--from needs --to" in idle.stderr) == (2, True)
     source.write_text("{\n")
     broken = run("data", "fetch", "LeetCodeP2S", "--from", source, "--to", tmp_path / "other.jsonl")
     assert broken.returncode == 2

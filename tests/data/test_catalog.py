@@ -140,7 +140,7 @@ def test_description2code(tmp_path: Path):
     archive = tmp_path / "description2code_current.zip"
     with zipfile.ZipFile(archive, "w") as bundle:
         for site, problem in (
-            ("codeforces", "4_A"),
+            ("CodeForces", "4_A"),
             ("hackerearth/problem_college", "sum"),
             ("codechef/easy", "TEST"),
         ):
@@ -153,7 +153,7 @@ def test_description2code(tmp_path: Path):
     for folder in (archive, tmp_path):
         assert _texts("CodeForcesS2S", folder) == [
             ("int main() {}", "int main() { }", "cpp"),
-            ("print(0) # codeforces", "print(1) # codeforces", "python"),
+            ("print(0) # CodeForces", "print(1) # CodeForces", "python"),
         ]
     assert [query for query, _, _ in _texts("HackerEarth", tmp_path)] == [
         "int main() {}",

@@ -110,7 +110,7 @@ def solutions(site: str) -> Adapter:
     """
 
     def adapt(files: Files, split: str) -> Iterator[Found]:
-        matches = files.matching(rf"{site}/(?P<problem>.+)/solutions_(?P<language>[\w+]+)/[^/]+\.txt")
+        matches = files.matching(rf"(?i:{site})\w*/(?P<problem>.+)/solutions_(?P<language>[\w+]+)/[^/]+\.txt")
         for (problem, own), group in groupby(
             matches, key=lambda match: (match["problem"], match["language"])
         ):
@@ -334,7 +334,7 @@ def translated(files: Files, split: str) -> Iterator[Found]:
 
     The former are what `codekin data synthesize solutions` starts from, the latter what it writes into the folder.
     """
-    pattern = r"codechef/(?P<problem>.+)/solutions_(?P<language>[\w+]+)/[^/]+\.txt"
+    pattern = r"(?i:codechef)\w*/(?P<problem>.+)/solutions_(?P<language>[\w+]+)/[^/]+\.txt"
     solved = files.matching(pattern)
     for (problem, own), group in groupby(solved, key=lambda match: (match["problem"], match["language"])):
         name = next(group).string

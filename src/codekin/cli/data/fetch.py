@@ -42,6 +42,8 @@ def fetch(name: str, benchmark: bool, folder: Path | None, local: Path | None, t
     """
     from codekin.data import Use, find_set, write_pairs
 
+    if local is not None and target is None:
+        raise click.UsageError("--from needs --to: nothing is downloaded, so say where the pairs go")
     entry = find_set(name, Use.BENCHMARK if benchmark else None)
     if local is None:
         with _Downloading() as progress:
