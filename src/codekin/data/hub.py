@@ -87,9 +87,8 @@ class HubSet:
     def _ask(self, question: Callable[[], _Result]) -> _Result:
         try:
             return question()
-        except (
-            Exception
-        ) as error:  # the library's, the hub client's, the network's, the parser's: all the user's
+        # The library's errors, the hub client's, the network's, the parsers': none is of ours, each is the user's.
+        except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"cannot read {self}: {lines[0]}") from None
 
