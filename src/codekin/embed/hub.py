@@ -21,6 +21,11 @@ class HubName:
     file: str | None
     revision: str | None
 
+    @property
+    def patterns(self) -> list[str]:
+        """Which files of the repository make it."""
+        return [glob.escape(self.file)] if self.file else _PATTERNS
+
     @classmethod
     def parse(cls, name: str) -> HubName | None:
         """The parts of the name, None where it has not this form."""
@@ -40,7 +45,11 @@ def cached(name: HubName) -> Path | None:
     except ImportError:
         return None
     try:
-        folder = Path(snapshot_download(name.repository, revision=name.revision, local_files_only=True))
+        folder = Path(
+            snapshot_download(
+                name.repository, revision=name.revision, allow_patterns=name.patterns, local_files_only=True
+            )
+        )
     except (LocalEntryNotFoundError, ValueError):  # ValueError: no name that the hub allows
         return None
     if name.file:
@@ -65,9 +74,8 @@ def fetch(name: HubName) -> Path:
     if found := cached(name):
         return found
     repository, page = name.repository, f"{constants.ENDPOINT}/{name.repository}"
-    patterns = [glob.escape(name.file)] if name.file else _PATTERNS
     try:
-        folder = Path(snapshot_download(repository, revision=name.revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(repository, revision=name.revision, allow_patterns=name.patterns))
     except errors.GatedRepoError:
         raise ModelError(f"{repository} is gated: accept its terms at {page}, then: hf auth login") from None
     except errors.RepositoryNotFoundError:
@@ -76,7 +84,9 @@ def fetch(name: HubName) -> Path:
         ) from None
     except errors.RevisionNotFoundError:
         raise ModelError(f"{repository} has no revision {name.revision} on the hub") from None
-    except errors.LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            raise ModelError(f"{repository} cannot be fetched: {_first_line(error.__cause__)}") from None
         if constants.HF_HUB_OFFLINE:
             raise ModelError(f"{repository} is not in the hub's cache, and HF_HUB_OFFLINE is set") from None
         raise ModelError(
