@@ -167,6 +167,23 @@ def test_the_budget_holds_and_a_larger_one_goes_on(problems: Path, tmp_path: Pat
     assert few.written + more.written + rest.written == 48 == len(list(read_pairs(out)))
 
 
+def test_the_command_ends_at_its_budget(problems: Path, tmp_path: Path):
+    command = [COMMAND, "data", "synthesize", "solutions", problems, tmp_path / "o.jsonl", "--model", "m"]
+    with serving() as server:
+        command += ["--url", server.url, "--max-cost", "0.02", "--concurrency", "1"]
+        prices = ["--input-price", "2", "--output-price", "10"]
+        done = subprocess.run([*command, *prices], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert done.stderr == "codekin: the budget is used up; the same command with a larger one goes on\n"
+        rows = len(list(read_pairs(tmp_path / "o.jsonl")))
+        assert done.stdout.splitlines()[0] == f"{tmp_path}/o.jsonl: {rows} rows written, 0 there before"
+        assert 0 < rows == len(server.prompts) < 48
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (
+        asked.stderr == "codekin: --max-cost needs --input-price and --output-price, for a million tokens\n"
+    )
+
+
 def test_tokens_that_the_server_does_not_count_are_counted_high(problems: Path, tmp_path: Path):
     with serving(usage=False) as server:
         report = synthesize("solutions", problems, tmp_path / "o.jsonl", Endpoint(server.url, "m"))
