@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
 from trees import CONFIG, FILES, RETRY, SORTING, TEST, write
 
-from codekin import embed
 from codekin.errors import InputError, ModelError, StoreError
-from codekin.search import CodeIndex, Mode, Result, indexing
+from codekin.search import CodeIndex, Mode, Result, UpdateProgress, indexing
 
 QUERIES = (
     "where are failed requests sent again",
@@ -28,7 +26,6 @@ QUERIES = (
     "def",
 )
 MODES = [mode.value for mode in Mode]
-BUNDLED_MODEL = Path(embed.__file__).parent / "models" / "codekin-static"
 
 
 @pytest.fixture
@@ -265,8 +262,11 @@ def test_a_root_must_be_a_folder(tree: Path, tmp_path: Path, name: str, message:
 
 
 def test_an_unknown_model_is_named(tree: Path, tmp_path: Path):
-    with pytest.raises(ModelError, match="no-such-model"):
-        CodeIndex(tree, index=tmp_path / "index", model="no-such-model")
+    with (
+        CodeIndex(tree, index=tmp_path / "index", model="no-such-model") as index,
+        pytest.raises(ModelError, match="no-such-model"),
+    ):
+        index.search("retry")
 
 
 def test_status_counts_what_is_there(index: CodeIndex):
@@ -361,13 +361,16 @@ def test_a_file_that_becomes_ignored_goes(tree: Path, index: CodeIndex):
 
 def test_progress_counts_to_the_end(tree: Path, index: CodeIndex, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
-    calls: list[tuple[int, int, str]] = []
-    index.update(progress=lambda *call: calls.append(call))
-    counts = [done for done, _, _ in calls]
-    assert counts == sorted(counts)
-    assert counts[-1] == 5
-    assert {total for _, total, _ in calls} == {5}
-    assert {path for *_, path in calls} == set(FILES)
+    calls: list[UpdateProgress] = []
+    index.update(progress=calls.append)
+    for name in ("files", "size", "chunks"):
+        counts = [getattr(now, name) for now in calls]
+        assert counts == sorted(counts)
+    last = calls[-1]
+    size = sum(map(len, FILES.values()))
+    assert (last.files, last.size, last.chunks) == (5, size, index.status().chunks)
+    assert {(now.files_total, now.size_total) for now in calls} == {(5, size)}
+    assert {now.path for now in calls} == set(FILES)
 
 
 def test_a_search_brings_up_to_date_once(tree: Path, index: CodeIndex):
@@ -405,8 +408,8 @@ def test_an_interrupted_update_keeps_what_it_committed(
 ):
     monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
 
-    def interrupt(done: int, total: int, path: str) -> None:
-        if done == 3:
+    def interrupt(now: UpdateProgress) -> None:
+        if now.files == 3:
             raise KeyboardInterrupt
 
     with CodeIndex(tree, index=tmp_path / "index") as index:
@@ -486,45 +489,7 @@ def test_small_transactions_give_the_same_index(
     assert clean_answers(large_tree, tmp_path / "index") == expected
 
 
-# ---- models, versions and damage
-
-
-def model_like_the_bundled(folder: Path, *, dimensions: int = 256, negative: bool = False) -> Path:
-    """A copy of the bundled model, cut to fewer dimensions or turned around."""
-    shutil.copytree(BUNDLED_MODEL, folder)
-    (tensors,) = folder.glob("*.safetensors")
-    changed = load_file(tensors)
-    name = max(changed, key=lambda key: changed[key].ndim)
-    changed[name] = changed[name][:, :dimensions].copy() * (-1 if negative else 1)
-    save_file(changed, tensors)
-    return folder
-
-
-def test_another_model_rebuilds(tree: Path, tmp_path: Path):
-    location = tmp_path / "index"
-    with CodeIndex(tree, index=location) as index:
-        expected = answers(index)
-    model = str(model_like_the_bundled(tmp_path / "model", negative=True))
-    with CodeIndex(tree, index=location, model=model) as index:
-        report = index.update()
-        assert counts(report) == (5, 0, 0, 0)
-        assert report.chunks_embedded == index.status().chunks
-        assert answers(index) == clean_answers(tree, tmp_path / "clean", model=model)
-    with CodeIndex(tree, index=location) as index:
-        assert answers(index) == expected
-
-
-def test_without_update_another_models_index_is_refused(tree: Path, tmp_path: Path):
-    CodeIndex(tree, index=tmp_path / "index").update()
-    model = str(model_like_the_bundled(tmp_path / "model", negative=True))
-    with (
-        CodeIndex(tree, index=tmp_path / "index", model=model, update=False) as index,
-        pytest.raises(
-            StoreError, match=r"made by another model or version than .*model; codekin index makes it anew"
-        ) as caught,
-    ):
-        index.search("retry")
-    assert "\n" not in str(caught.value)
+# ---- versions and damage
 
 
 def built(tree: Path, location: Path) -> Path:

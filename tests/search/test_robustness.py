@@ -21,7 +21,7 @@ from trees import CONFIG, FILES, RETRY, write
 
 import robustness
 from codekin.errors import InputError, StoreError
-from codekin.search import CodeIndex, UpdateReport, indexing
+from codekin.search import CodeIndex, UpdateProgress, UpdateReport, indexing
 
 BATCH = 20_000  # bytes a transaction: some twenty to build the large tree
 
@@ -101,7 +101,7 @@ def test_workers_give_the_same_index(large_tree: Path, tmp_path: Path):
 def test_a_worker_that_dies_costs_nothing(large_tree: Path, tmp_path: Path):
     killed: set[int] = set()
 
-    def kill_workers(done: int, total: int, path: str) -> None:
+    def kill_workers(_: UpdateProgress) -> None:
         for worker in children(os.getpid()) - killed:
             os.kill(worker, signal.SIGKILL)
             killed.add(worker)
@@ -481,8 +481,8 @@ def test_a_file_that_changes_between_the_walk_and_its_reading(
     monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
     last = tree / "web/sorting.js"
 
-    def change(done: int, total: int, path: str) -> None:
-        if done != 1:
+    def change(now: UpdateProgress) -> None:
+        if now.files != 1:
             return
         if fate in ("vanishes", "fifo", "folder"):
             last.unlink()

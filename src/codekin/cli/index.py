@@ -21,18 +21,39 @@ if TYPE_CHECKING:
 @click.option("--rebuild", is_flag=True, help="Start from nothing.")
 @click.option("--watch", is_flag=True, help="Stay, and follow every change.")
 @click.option("-v", "--verbose", is_flag=True, help="List what is skipped, and why.")
+@options.model
+@click.option(
+    "--dimensions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep vectors of N numbers, one of the model's Matryoshka sizes.  [default: all]",
+)
+@click.option(
+    "--dtype", metavar="TYPE", help="Compute in float32, bfloat16, float16 or int8.  [default: the fastest]"
+)
 @options.index_folder
 @options.max_size
 def index(
-    path: Path, rebuild: bool, watch: bool, verbose: bool, folder: Path | None, max_size: str | None
+    path: Path,
+    rebuild: bool,
+    watch: bool,
+    verbose: bool,
+    model: str | None,
+    dimensions: int | None,
+    dtype: str | None,
+    folder: Path | None,
+    max_size: str | None,
 ) -> None:
     """Bring the index of a folder up to date.
 
-    What changed since last time, or all of it; PATH is the folder (default: here).
+    What changed since last time, or all of it; PATH is the folder (default: here). An index keeps its model, its
+    dimensions and int8: to change them takes --rebuild.
     """
     from codekin.cli.progress import tell_skipped, update_index
 
-    with options.open_index(path, folder, max_size) as code_index:
+    with options.open_index(
+        path, folder, max_size, model=model, dimensions=dimensions, dtype=dtype
+    ) as code_index:
         report = update_index(code_index, rebuild=rebuild)
         tell_skipped(report, each=verbose)
         print(_summary(report), flush=True)

@@ -122,8 +122,8 @@ def split_globs(globs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def open_index(path: Path, folder: Path | None, max_size: str | None = None) -> CodeIndex:
-    """The index of `path`, not yet brought up to date."""
+def open_index(path: Path, folder: Path | None, max_size: str | None = None, **model: Any) -> CodeIndex:
+    """The index of `path`, not yet brought up to date; `model` is what `CodeIndex` takes of it."""
     from codekin.search import CodeIndex
 
     if not path.is_dir():
@@ -131,4 +131,4 @@ def open_index(path: Path, folder: Path | None, max_size: str | None = None) -> 
             f"{path} is a file; give the folder it is in" if path.exists() else f"no folder {path}"
         )
     limit: dict[str, Any] = {} if max_size is None else {"max_bytes": read_size(max_size)}
-    return CodeIndex(path, index=folder, update=False, **limit)
+    return CodeIndex(path, index=folder, update=False, **limit, **model)

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from codekin.cli.terminal import count, duration, visible
+from codekin.errors import ModelError
 
 if TYPE_CHECKING:
-    from codekin.search import CodeIndex, UpdateReport
+    from codekin.search import CodeIndex, UpdateProgress, UpdateReport
 
 # Work that is over sooner needs no bar: it would only flash.
 _QUIET_SECONDS = 0.25
@@ -21,7 +22,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class IndexingProgress:
-    """Called with (done, total, path): a bar with rate and time left on a terminal, a line now and then elsewhere."""
+    """A bar with rate and time left on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -38,39 +39,38 @@ class IndexingProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int, path: str) -> None:
-        now = time.monotonic()
-        elapsed = now - self._started
-        if elapsed < _QUIET_SECONDS:
+    def __call__(self, now: UpdateProgress) -> None:
+        seconds = time.monotonic() - self._started
+        if seconds < _QUIET_SECONDS or not now.size:
             return
-        rate = done / elapsed
+        rate = now.chunks / seconds
+        figures: dict[str, Any] = {
+            "files": f"{now.files:,} of {now.files_total:,} files",
+            "rate": f"{rate:,.0f} chunks a second" if rate >= 10 else f"{rate:.1f} chunks a second",
+            "left": f"{duration(seconds * (now.size_total - now.size) / now.size)} left",
+        }
         if self._on_terminal:
             if self._bar is None:
-                self._bar = _start_bar(total)
-            self._bar.update(self._bar.task_ids[0], completed=done, total=total, rate=rate)
-        elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            left = duration((total - done) / rate) if rate else "unknown"
-            print(
-                f"indexing: {done:,} of {total:,} files, {rate:,.0f} a second, {left} left", file=sys.stderr
-            )
+                self._bar = _start_bar(now.size_total, figures)
+            self._bar.update(self._bar.task_ids[0], completed=now.size, **figures)
+        elif self._started + seconds - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = self._started + seconds
+            print(f"indexing: {', '.join(figures.values())}", file=sys.stderr)
 
 
-def _start_bar(total: int) -> Any:
+def _start_bar(total: int, figures: dict[str, Any]) -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     bar = Progress(
         TextColumn("indexing"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:,.0f} files/s"),
-        TimeRemainingColumn(compact=True),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in figures),
         console=Console(stderr=True),
         transient=True,
     )
     bar.start()
-    bar.add_task("indexing", total=total, rate=0.0)
+    bar.add_task("indexing", total=total, **figures)
     return bar
 
 
@@ -80,12 +80,21 @@ def update_index(index: CodeIndex, *, rebuild: bool = False) -> UpdateReport:
         return index.update(rebuild=rebuild, progress=progress)
 
 
-def freshen_index(index: CodeIndex) -> None:
-    """`index` brought up to date before a search, if it can be; what a first indexing left out is said."""
+def freshen_index(index: CodeIndex, *, lexical: bool = False) -> None:
+    """`index` brought up to date before a search, if it can be; what a first indexing left out is said.
+
+    A lexical search does without the model of an index, where that is gone.
+    """
     if not index.writable:
         print("codekin: the index cannot be written: this answers from it as it is", file=sys.stderr)
         return
-    report = update_index(index)
+    try:
+        report = update_index(index)
+    except ModelError as error:
+        if not lexical or index.status().model is None:
+            raise
+        print(f"codekin: this answers from the index as it is: {error}", file=sys.stderr)
+        return
     if report.added and not report.unchanged:
         tell_skipped(report)
 

@@ -22,10 +22,17 @@ from codekin.tasks import Task
     "their order, so that endless input can be filtered.",
 )
 @options.task(Task.NL2CODE)
+@options.model
 @click.option("--scores", is_flag=True, help="Print each score before its line.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def rank(
-    query: str, top: int | None, threshold: float | None, task: str, scores: bool, as_json: bool
+    query: str,
+    top: int | None,
+    threshold: float | None,
+    task: str,
+    model: str | None,
+    scores: bool,
+    as_json: bool,
 ) -> None:
     """Re-rank lines from stdin by meaning.
 
@@ -33,7 +40,7 @@ def rank(
     come first, printed just as they were, colours included.
     """
     from codekin.cli.results import print_json
-    from codekin.embed import Embedder
+    from codekin.embed import DEFAULT_MODEL, Embedder
     from codekin.search.lines import parse_line, rank_lines, read_blocks
 
     if query == "-":
@@ -45,7 +52,8 @@ def rank(
     # Whoever filters a stream waits for each line; a ranking comes in one piece.
     follows = threshold is not None and top is None
     found = False
-    for ranked in rank_lines(blocks, text, Embedder(), task, top=top, threshold=threshold):
+    embedder = Embedder(DEFAULT_MODEL if model is None else model)
+    for ranked in rank_lines(blocks, text, embedder, task, top=top, threshold=threshold):
         found = True
         if as_json:
             parts = parse_line(ranked.line)

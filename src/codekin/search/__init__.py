@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from codekin.search.index import CodeIndex
-from codekin.search.results import Mode, Result, Skipped, Status, UpdateReport
+from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
 
-__all__ = ["CodeIndex", "Mode", "Result", "Skipped", "Status", "UpdateReport"]
+__all__ = ["CodeIndex", "Mode", "Result", "Skipped", "Status", "UpdateProgress", "UpdateReport"]

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -14,17 +14,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed import Embedder
 from codekin.search import lexical
 from codekin.search.lexical import Document, Postings
+from codekin.search.model import IndexModel
 from codekin.search.store import FileChunks
-from codekin.search.vectors import quantise
 from codekin.source import Chunk, SourceFile, chunk, decode
-from codekin.tasks import Role, Task
 
 _SETTLED_NS = 50_000_000  # a file written less than this before it is read may change again at the same time
 _FOLDERS_OWN = frozenset({"__init__", "index", "init", "mod"})  # Python, JavaScript, Lua, Rust
 _UNSETTLED = -1  # stands for a time that no file has: the file is read again at the next update
+
+
+Embedding = Callable[[str, float, int], None]
+"""Called while a job's chunks are embedded: a path, the bytes of source and the chunks that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,15 @@ class _Read:
 
 
 class Extractor:
-    """Extracts files below one root with one embedder."""
+    """Extracts files below one root with one model."""
 
-    def __init__(self, root: Path, embedder: Embedder, *, max_bytes: int) -> None:
+    def __init__(self, root: Path, model: IndexModel, *, max_bytes: int) -> None:
         self._root = root
-        self._embedder = embedder
+        self._model = model
         self._max_bytes = max_bytes
         self._lexical = lexical.Indexer()
 
-    def extract(self, job: Job) -> Extracted:
+    def extract(self, job: Job, embedding: Embedding | None = None) -> Extracted:
         """Reads a job's files; a chunk that the index holds keeps its vector, equal chunks are embedded once."""
         found = Extracted()
         reads: list[_Read] = []
@@ -95,8 +97,8 @@ class Extractor:
             if digest not in vectors
         }
         found.vectors_made = len(fresh)
-        made = self._embedder.encode(list(fresh.values()), Task.NL2CODE, Role.DOCUMENT)
-        vectors |= dict(zip(fresh, quantise(made), strict=True))
+        made = self._model.documents(list(fresh.values()), _watch(job, len(fresh), embedding))
+        vectors |= dict(zip(fresh, made, strict=True))
         found.postings, lengths = self._lexical.postings(
             [_document(read.file.path, part) for read in reads for part in read.chunks]
         )
@@ -142,9 +144,17 @@ class Extractor:
             chunk_digests=read.digests,
             symbols=[(_one_line(part.symbol), part.kind) for part in read.chunks],
             vectors=np.array([vectors[digest] for digest in read.digests], np.int8).reshape(
-                len(read.digests), self._embedder.dimensions
+                len(read.digests), self._model.record.dimensions
             ),
         )
+
+
+def _watch(job: Job, chunks: int, embedding: Embedding | None) -> Callable[[float], None] | None:
+    """What the model calls to say how far it is with a job's chunks."""
+    if embedding is None:
+        return None
+    path, size = job.files[-1].path, sum(file.size for file in job.files)
+    return lambda share: embedding(path, share * size, int(share * chunks))
 
 
 def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:

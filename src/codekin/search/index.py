@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -14,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from codekin.embed import Embedder
-from codekin.errors import InputError, StoreError
+from codekin.embed import DEFAULT_MODEL
+from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
 from codekin.search.indexing import Progress
+from codekin.search.model import Asked, IndexModel, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query
 from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.store import Store, delete
-from codekin.search.vectors import quantise
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES, decode
-from codekin.tasks import Role, Task
+from codekin.tasks import Task
 
 
 class CodeIndex:
@@ -32,9 +35,17 @@ class CodeIndex:
 
     The first search of an object brings the index up to date (unless `update` is false); later ones answer from
     what is there until `update()` is called. An index that cannot be written is searched as it is. An object
-    belongs to one thread; any number of processes may use one index. Raises InputError for a path that is no
-    folder, ModelError for a model that is not there, and, once the index is used, StoreError for one that cannot be
-    opened or that another model made and `update` is false. `weights` is what the signals of the ranking count.
+    belongs to one thread; any number of processes may use one index.
+
+    An index is made with one model, and one Matryoshka size of its vectors, and keeps both until it is rebuilt:
+    `model`, `dimensions` and `dtype`, as `Embedder` takes them, choose for a folder that is not yet indexed (default:
+    the bundled model, all its dimensions). Of the types only int8 stays with the index: the vectors of wider ones
+    agree. The model is loaded when a vector is first needed, which `status` and a lexical search never do.
+
+    Raises InputError for a path that is no folder. Once the index is used, raises StoreError for one that cannot be
+    opened or that is made with another model or size than asked for, and ModelError for a model that is not there
+    or that has changed since it made the index; a new version of the bundled one makes the index anew. `weights` is
+    what the signals of the ranking count.
     """
 
     def __init__(
@@ -43,6 +54,8 @@ class CodeIndex:
         *,
         index: str | Path | None = None,
         model: str | None = None,
+        dimensions: int | None = None,
+        dtype: str | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         update: bool = True,
     ) -> None:
@@ -55,7 +68,9 @@ class CodeIndex:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
         self._folder = Path(index) if index else default_location(self.root)
-        self._embedder = Embedder(model) if model else Embedder()
+        self._asked = Asked(absolute(model), dimensions, dtype)
+        self._rebuild = _rebuild_command(path, index, self._asked)
+        self._model: IndexModel | None = None
         self._max_bytes = max_bytes
         self._stale = update
         self._opened: Store | None = None
@@ -80,7 +95,7 @@ class CodeIndex:
     def _store(self) -> Store:
         """The index's database, opened when it is first asked for: a damaged one can still be rebuilt."""
         if self._opened is None:
-            self._opened = Store(self._folder, dimensions=self._embedder.dimensions)
+            self._opened = Store(self._folder)
         return self._opened
 
     @property
@@ -91,23 +106,26 @@ class CodeIndex:
     def update(self, *, rebuild: bool = False, progress: Progress | None = None) -> UpdateReport:
         """Brings the index up to date with the folder: reads what has changed, forgets what is gone.
 
-        Every half megabyte of source is one transaction: an update that is killed leaves what it had committed,
-        and the next one goes on from there. `rebuild` starts from nothing, a damaged index included. Files that
-        cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
+        Every half megabyte of source (with a transformer, what it embeds in some seconds) is one transaction: an
+        update that is killed leaves what it had committed, and the next one goes on from there. `rebuild` starts
+        from nothing, a damaged index included, with the model and size that are asked for or else those that it
+        had. Files that cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
         """
         if rebuild:
+            known = None
+            with suppress(StoreError):
+                known = self._store.model()
+            model = self._new_model(known)
             self.close()
             delete(self._folder)
-        if (known := self._store.meta("model")) != self._model:
             with self._store.writing():
-                if known is not None:
-                    self._store.clear()
-                self._store.set_meta(model=self._model)
+                self._start(model)
+        model = self._settled_model()
         self._stale = False
         return indexing.update(
             self.root,
             self._store,
-            self._embedder,
+            model,
             max_bytes=self._max_bytes,
             progress=progress,
         )
@@ -132,10 +150,11 @@ class CodeIndex:
         if not query.strip():
             raise InputError("the query is empty")
         _check(top)
-        mode = Mode.parse(mode)
-        vector = self._vector(query, task)
-        with self._reading() as view:
+        mode, task = Mode.parse(mode), Task.parse(task)
+        with self._reading(lexical=mode is Mode.LEXICAL) as view:
             kept = view.kept(languages, include, exclude)
+            model = None if mode is Mode.LEXICAL else self._current_model()
+            vector = model.query(query, task) if model else None
             return self._ranked(view, ranking.parse(query), vector, mode, kept, top)
 
     def related(
@@ -154,10 +173,12 @@ class CodeIndex:
         Filters are those of `search`. Raises InputError where the index knows no such place.
         """
         _check(top)
+        task = Task.parse(task)
         with self._reading() as view:
             row = _row_at(view, path, line)
-            start, end, _ = view.contents.spans[row].tolist()
-            vector = self._vector(self._text(path, start, end), task)
+            first, last, _ = view.contents.spans[row].tolist()
+            model = self._current_model()
+            vector = model.query(self._text(path, first, last), task) if model else None
             kept = view.kept(languages, include, exclude)
             kept[row] = False
             return self._ranked(view, Query((), ()), vector, Mode.SEMANTIC, kept, top)
@@ -165,57 +186,88 @@ class CodeIndex:
     def status(self) -> Status:
         """The index in numbers, as it stands."""
         files, languages, size, updated_at = self._store.sizes()
-        model = self._store.meta("model")
+        model = self._store.model()
         return Status(
             root=self.root,
             location=self._store.location,
             files=files,
             chunks=sum(languages.values()),
             languages=languages,
-            model=str(model).split(" ")[0] if model else self._embedder.name,
-            dimensions=self._embedder.dimensions,
+            model=model.name if model else None,
+            dimensions=model.dimensions if model else None,
             bytes=size,
             updated_at=updated_at,
         )
 
-    @property
-    def _model(self) -> str:
-        return f"{self._embedder.name} {self._embedder.fingerprint}"
+    # ---- the model
+
+    def _settled_model(self) -> IndexModel:
+        """The index's model, recorded anew where the index has none or an older version of the bundled one."""
+        while True:
+            made = self._current_model()
+            if made and (made.record.name != DEFAULT_MODEL or made.is_unchanged):
+                return made
+            known = self._store.model()
+            model = self._new_model(known)
+            with self._store.writing():
+                # Another process may have been first: what it recorded stands.
+                if self._store.model() == known:
+                    self._start(model)
+
+    def _current_model(self) -> IndexModel | None:
+        """The model that made the index, None where there is nothing yet; refused where another was asked for."""
+        record = self._store.model()
+        if record is None or not record.fingerprint:
+            return None
+        if difference := self._asked.difference(record):
+            raise StoreError(
+                f"the index at {self._store.location} is made with {difference}; {self._rebuild} makes it anew"
+            )
+        if self._model is None or self._model.record != record:
+            self._model = IndexModel(record, dtype=self._asked.dtype, rebuild=self._rebuild)
+        return self._model
+
+    def _new_model(self, known: ModelRecord | None) -> IndexModel:
+        """The model for an index to be made: what was asked for, else what is known, else the bundled one."""
+        return open_model(self._asked, known, self._rebuild)
+
+    def _start(self, model: IndexModel) -> None:
+        """Empties the index for a model, inside a transaction."""
+        model.record = self._store.start(model.record)
+        self._model = model
+
+    # ---- answers
 
     @contextmanager
-    def _reading(self) -> Iterator[View]:
-        """The view of the index's newest generation, inside one transaction."""
+    def _reading(self, *, lexical: bool = False) -> Iterator[View]:
+        """The view of the index's newest generation, inside one transaction.
+
+        A lexical search needs no model: where an update fails for want of one, it reads the index as it is.
+        """
         if self._stale and self.writable:
-            self.update()
+            try:
+                self.update()
+            except ModelError:
+                if not lexical or self._store.model() is None:
+                    raise
         with self._store.reading():
+            self._current_model()
             if self._view is None or self._view.contents.generation != self._store.generation():
-                if self._store.meta("model") not in (None, self._model):
-                    raise StoreError(
-                        f"the index at {self._store.location} was made by another model or version than "
-                        f"{self._embedder.name}; codekin index makes it anew"
-                    )
                 self._view = View(self._store)
             yield self._view
-
-    def _vector(self, text: str, task: Task | str) -> NDArray[np.int8]:
-        """(d,) int8: what a query is compared by."""
-        vector: NDArray[np.int8] = quantise(self._embedder.encode([text], task, Role.QUERY))[0]
-        return vector
 
     def _ranked(
         self,
         view: View,
         query: Query,
-        vector: NDArray[np.int8],
+        vector: NDArray[np.int8] | None,
         mode: Mode,
         kept: NDArray[np.bool_],
         top: int,
     ) -> list[Result]:
         """The best `top` of the chunks that are `kept`, (n,)."""
         contents = view.contents
-        signals = view.signals(
-            query, None if mode is Mode.LEXICAL else vector, text=mode is not Mode.SEMANTIC
-        ).where(kept)
+        signals = view.signals(query, vector, text=mode is not Mode.SEMANTIC).where(kept)
         rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
         results = []
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
@@ -243,6 +295,13 @@ def default_location(root: Path) -> Path:
     """The folder of the user's cache that holds a root's index, keyed by its resolved path."""
     key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
+
+
+def _rebuild_command(path: str | Path, index: str | Path | None, asked: Asked) -> str:
+    """The command that makes the index of `path` anew with the model that is asked for."""
+    options = {"index": index, **asdict(asked)}
+    words = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
+    return shlex.join(["codekin", "index", str(path), *chain.from_iterable(words), "--rebuild"])
 
 
 def _check(top: int) -> None:

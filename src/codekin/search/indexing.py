@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from codekin.embed import Embedder
+from codekin.errors import StoreError
+from codekin.search import ranking
 from codekin.search.extracting import Extracted, Job, Known
-from codekin.search.results import Skipped, UpdateReport
+from codekin.search.model import IndexModel, ModelRecord
+from codekin.search.results import Skipped, UpdateProgress, UpdateReport
 from codekin.search.store import Store, StoredFile
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
 
 _BATCH_BYTES = 1 << 19  # of source text: a job, and a transaction, of some 500 chunks
+_SLOW_BATCH_BYTES = 1 << 13  # a slow model's first, until it has shown how slow it is
+_SLOW_BATCH_LIMIT = 1 << 16
+_SLOW_BATCH_SECONDS = 3.0  # what a slow model's batches are to take: what a killed process loses
 
-Progress = Callable[[int, int, str], None]
-"""Called with the files done, the files to do, and the path of the last one."""
+Progress = Callable[[UpdateProgress], None]
+"""Called after every transaction, and while a slow model embeds."""
 
 
 def update(
     root: Path,
     store: Store,
-    embedder: Embedder,
+    model: IndexModel,
     *,
     max_bytes: int,
     progress: Progress | None,
@@ -39,23 +45,40 @@ def update(
     )
     found = [file for file in walked if not is_own(file.path)]
     stale = [file for file in found if not _is_current(file, before.get(file.path))]
+    if not model.is_fast:
+        stale.sort(key=_urgency)
+    sizes = {file.path: file.size for file in stale}
+    size_total = sum(sizes.values())
+    done = size = embedded = 0
+
+    def tell(path: str, part: float = 0.0, chunks: int = 0) -> None:
+        if progress:
+            now = UpdateProgress(done, len(stale), size + round(part), size_total, embedded + chunks, path)
+            progress(now)
+
     indexed: set[str] = set()
-    done = embedded = 0
     left_out: dict[str, str] = {}
     for extracted in extract_all(
-        _jobs(stale, store),
-        worker_count(sum(file.size for file in stale)),
+        _jobs(stale, store, model),
+        worker_count(size_total) if model.is_fast else 0,
         root=root,
-        embedder=embedder,
+        model=model,
         max_bytes=max_bytes,
+        embedding=tell,
     ):
-        _write(store, extracted)
+        _write(store, extracted, model.record)
         indexed |= {file.path for file in extracted.files}
         left_out |= extracted.left_out
         embedded += extracted.vectors_made
-        done += len(extracted.files) + len(extracted.same) + len(extracted.left_out)
-        if progress and extracted.files:
-            progress(done, len(stale), extracted.files[-1].path)
+        finished = [
+            *(file.path for file in extracted.same),
+            *extracted.left_out,
+            *(file.path for file in extracted.files),
+        ]
+        done += len(finished)
+        size += sum(sizes[path] for path in finished)
+        if extracted.files:
+            tell(finished[-1])
     gone = before.keys() - ({file.path for file in found} - left_out.keys())
     if gone:
         with store.writing():
@@ -81,22 +104,52 @@ def _own_files(root: Path, store: Store) -> Callable[[str], bool]:
     return lambda path: path.startswith(own)
 
 
-def _jobs(stale: list[SourceFile], store: Store) -> Iterator[Job]:
-    """The stale files in batches, less those that another process has indexed meanwhile."""
-    for batch in _batches(stale):
+def _urgency(file: SourceFile) -> tuple[float, int]:
+    """Orders files by what is worth most in an index that is not yet whole: what answers, and what is at work."""
+    return -ranking.unasked(file.path, frozenset()), -file.mtime_ns
+
+
+def _jobs(stale: list[SourceFile], store: Store, model: IndexModel) -> Iterator[Job]:
+    """The stale files in batches, less those that another process has indexed meanwhile.
+
+    A slow model's batches follow its pace: between a CPU and a GPU lies a factor of a thousand.
+    """
+    todo = deque(stale)
+    limit = _BATCH_BYTES if model.is_fast else _SLOW_BATCH_BYTES
+    while todo:
+        batch = _take(todo, limit)
         known = store.files([file.path for file in batch])
-        todo = [file for file in batch if not _is_current(file, known.get(file.path))]
-        if todo:
-            yield Job(
-                todo, {path: Known(file.digest, store.chunk_vectors(file.id)) for path, file in known.items()}
-            )
+        batch = [file for file in batch if not _is_current(file, known.get(file.path))]
+        if not batch:
+            continue
+        started = time.monotonic()
+        yield Job(
+            batch, {path: Known(file.digest, store.chunk_vectors(file.id)) for path, file in known.items()}
+        )
+        if not model.is_fast:
+            pace = sum(file.size for file in batch) / max(time.monotonic() - started, 1e-3)
+            limit = min(round(pace * _SLOW_BATCH_SECONDS), 2 * limit, _SLOW_BATCH_LIMIT)
 
 
-def _write(store: Store, extracted: Extracted) -> None:
+def _take(files: deque[SourceFile], limit: int) -> list[SourceFile]:
+    """The first files, of `limit` bytes together at most, or one."""
+    batch = [files.popleft()]
+    size = batch[0].size
+    while files and size + files[0].size <= limit:
+        batch.append(files.popleft())
+        size += batch[-1].size
+    return batch
+
+
+def _write(store: Store, extracted: Extracted, model: ModelRecord) -> None:
     """One transaction: a job's result in the place of what was known of its files."""
     if not (extracted.files or extracted.same):
         return
     with store.writing():
+        if store.model() != model:
+            raise StoreError(
+                f"another process has given the index at {store.location} another model; run this again"
+            )
         for file in extracted.same:
             store.touch(file.path, file.size, file.mtime_ns)
         if extracted.files:
@@ -106,16 +159,3 @@ def _write(store: Store, extracted: Extracted) -> None:
 
 def _is_current(file: SourceFile, known: StoredFile | None) -> bool:
     return known is not None and (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
-
-
-def _batches(files: list[SourceFile]) -> Iterator[list[SourceFile]]:
-    batch: list[SourceFile] = []
-    size = 0
-    for file in files:
-        if batch and size + file.size > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch

@@ -39,6 +39,19 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateProgress:
+    """How far an update is: `files` of `files_total` that changed, and `size` of `size_total` bytes of them, the file
+    at hand included; `chunks` embedded so far; the `path` of the last file."""
+
+    files: int
+    files_total: int
+    size: int
+    size_total: int
+    chunks: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateReport:
     """What an update did, in numbers of files (and of chunks embedded), and what it left out."""
 
@@ -53,14 +66,17 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds."""
+    """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds.
+
+    `model`, `dimensions` and `updated_at` are None before the folder is indexed.
+    """
 
     root: Path
     location: Path
     files: int
     chunks: int
     languages: dict[str, int]
-    model: str
-    dimensions: int
+    model: str | None
+    dimensions: int | None
     bytes: int
     updated_at: float | None

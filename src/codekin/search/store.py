@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,18 +20,24 @@ from numpy.typing import NDArray
 from codekin.errors import StoreError
 from codekin.search import lexical
 from codekin.search.lexical import Field, Postings
+from codekin.search.model import ModelRecord
 
 FILE_NAME = "index.sqlite"
-_VERSION = 1
+_VERSION = 2
 _WAIT_SECONDS = 60.0
 _MERGE_LIMIT = 1 << 22  # postings: a merge of more would take more than 100 MB of memory
 _REBUILD = "; codekin index --rebuild makes it anew"
 
 Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Rows of `Contents` whose chunks hold a term, and how often each does."""
+_MODEL = ", ".join(field.name for field in fields(ModelRecord))
 _NO_MATCHES: Matches = (np.empty(0, np.int32), np.empty(0, np.float32))
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE model (
+    name TEXT NOT NULL, kind TEXT NOT NULL, dimensions INTEGER NOT NULL, dtype TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, since INTEGER NOT NULL
+);
 CREATE TABLE files (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     digest BLOB NOT NULL, language TEXT NOT NULL
@@ -100,9 +106,8 @@ class Contents:
 class Store:
     """One open database. Raises StoreError for whatever keeps it from being read or written."""
 
-    def __init__(self, folder: Path, *, dimensions: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.location = folder / FILE_NAME
-        self._dimensions = dimensions
         with self._decoding("open"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +168,12 @@ class Store:
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return row[0] if row else None
 
+    def model(self) -> ModelRecord | None:
+        """The model that makes the vectors; None in a new index."""
+        with self._decoding():
+            row = self._db.execute(f"SELECT {_MODEL} FROM model").fetchone()
+            return ModelRecord(*row) if row else None
+
     def generation(self) -> int:
         """A number that every committed change increments."""
         return int(self.meta("generation") or 0)
@@ -185,10 +196,11 @@ class Store:
             row = self._db.execute(
                 "SELECT digests, rows FROM chunks JOIN vectors USING (file) WHERE file = ?", (file,)
             ).fetchone()
-            if row is None:
+            if row is None or not row[0]:
                 return {}
-            vectors = self._matrix(row[1])
-            return {row[0][16 * i : 16 * i + 16]: vectors[i] for i in range(len(vectors))}
+            digests = [row[0][start : start + 16] for start in range(0, len(row[0]), 16)]
+            vectors = np.frombuffer(row[1], np.int8).reshape(len(digests), -1)
+            return dict(zip(digests, vectors, strict=True))
 
     def contents(self) -> Contents:
         """Reads all but the postings; call inside `reading`."""
@@ -226,12 +238,13 @@ class Store:
     def _vectors(self, places: dict[int, tuple[int, int]]) -> NDArray[np.int8]:
         """The vectors of files, each file's at its (start, end): read one by one, since together they may be large."""
         total = max((end for _, end in places.values()), default=0)
-        vectors = np.empty((total, self._dimensions), np.int8)
+        model = self.model()
+        vectors = np.empty((total, model.dimensions if model else 0), np.int8)
         found = 0
         for file, data in self._db.execute("SELECT file, rows FROM vectors"):
             start, end = places[file]
             found += len(data)
-            vectors[start:end] = self._matrix(data)
+            vectors[start:end] = np.frombuffer(data, np.int8).reshape(-1, vectors.shape[1])
         if found != vectors.size:
             raise ValueError("vectors and chunks do not belong together")
         return vectors
@@ -308,10 +321,13 @@ class Store:
         """Writes settings of the index."""
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings.items())
 
-    def clear(self) -> None:
-        """Removes every file, chunk and posting."""
-        for table in ("files", "chunks", "vectors", "segments", "postings"):
+    def start(self, model: ModelRecord) -> ModelRecord:
+        """Removes every file, chunk and posting: from here on, `since`, vectors are those of the model."""
+        for table in ("files", "chunks", "vectors", "segments", "postings", "model"):
             self._db.execute(f"DELETE FROM {table}")
+        model = replace(model, since=self.generation() + 1)
+        self._db.execute(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, ?, ?)", astuple(model))
+        return model
 
     def touch(self, path: str, size: int, mtime_ns: int) -> None:
         """Notes a new size and time of a file whose content is the same."""
@@ -410,16 +426,15 @@ class Store:
             alive[start - first : start - first + count] = True
         return alive
 
-    def _matrix(self, data: bytes) -> NDArray[np.int8]:
-        return np.frombuffer(data, np.int8).reshape(-1, self._dimensions)
-
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
             reason = " ".join(str(error).split())
-            damaged = not isinstance(error, sqlite3.OperationalError) or reason.startswith("Could not decode")
+            damaged = not isinstance(error, sqlite3.OperationalError) or reason.startswith(
+                ("Could not decode", "no such")
+            )
             advice = _REBUILD if damaged else ""
             raise StoreError(f"cannot {doing} the index at {self.location}: {reason}{advice}") from error
 
@@ -454,15 +469,19 @@ def _joined(parts: list[Matches]) -> Matches:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Creates the tables, in the place of those of another version."""
+    """Creates the tables, in the place of those of another version, of which the choice of a model is kept."""
     db.execute("BEGIN IMMEDIATE")
     if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        models = []
+        with suppress(sqlite3.Error):
+            models = db.execute("SELECT name, kind, dimensions, dtype FROM model").fetchall()
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             db.execute(f'DROP TABLE "{table}"')
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
         db.execute("INSERT INTO meta VALUES ('next_chunk', 0)")
+        db.executemany(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, '', 0)", models)
         db.execute(f"PRAGMA user_version = {_VERSION}")
     db.execute("COMMIT")
 

@@ -1,7 +1,8 @@
 """Nearest vectors, exactly: int8 rows against an int8 query.
 
-Products of 8-bit integers summed over a few hundred dimensions are whole numbers below 2**24, which float32 holds
-exactly: the scores are the same whatever the order of rows and of sums, and so is the ranking.
+Products of 8-bit integers summed over a thousand dimensions are whole numbers below 2**24, which float32 holds
+exactly (over more dimensions all but those of rows that hardly vary): the scores are the same whatever the order of
+rows and of sums, and so is the ranking.
 """
 
 from __future__ import annotations
@@ -11,15 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-_RESIDENT_ROWS = 65_536  # up to here the rows are kept as float32 too: 64 MB at 256 dimensions
-_BLOCK_ROWS = 16_384
-
-
-def quantise(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """(n, d) float32 -> (n, d) int8, each row stretched to +-127. A row's direction is kept, its length is not."""
-    peak = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
-    scale = np.divide(127.0, peak, out=np.zeros_like(peak), where=peak > 0)
-    return np.asarray(np.rint(vectors * scale), np.int8)
+_RESIDENT_NUMBERS = 1 << 24  # up to here the rows are kept as float32 too: 64 MB
+_BLOCK_NUMBERS = 1 << 22
 
 
 class Vectors:
@@ -36,20 +30,25 @@ class Vectors:
             products = self._resident @ wanted
         else:
             products = np.empty(len(self.rows), np.float32)
-            for start in range(0, len(self.rows), _BLOCK_ROWS):
-                block = self.rows[start : start + _BLOCK_ROWS]
+            for start in self._blocks:
+                block = self.rows[start : start + self._blocks.step]
                 products[start : start + len(block)] = block.astype(np.float32) @ wanted
         return products * (self._inverse_lengths / np.float32(length))
 
     @cached_property
     def _resident(self) -> NDArray[np.float32] | None:
-        return self.rows.astype(np.float32) if len(self.rows) <= _RESIDENT_ROWS else None
+        return self.rows.astype(np.float32) if self.rows.size <= _RESIDENT_NUMBERS else None
+
+    @property
+    def _blocks(self) -> range:
+        """The first rows of blocks that fit into a cache."""
+        return range(0, len(self.rows), max(1, _BLOCK_NUMBERS // max(1, self.rows.shape[1])))
 
     @cached_property
     def _inverse_lengths(self) -> NDArray[np.float32]:
         squares = np.empty(len(self.rows), np.float32)
-        for start in range(0, len(self.rows), _BLOCK_ROWS):
-            block = self.rows[start : start + _BLOCK_ROWS].astype(np.float32)
+        for start in self._blocks:
+            block = self.rows[start : start + self._blocks.step].astype(np.float32)
             squares[start : start + len(block)] = np.einsum("ij,ij->i", block, block)
         lengths = np.sqrt(squares)
         return np.divide(np.float32(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)

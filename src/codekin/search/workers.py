@@ -19,8 +19,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from codekin.embed import Embedder
-from codekin.search.extracting import Extracted, Extractor, Job
+from codekin.errors import ModelError
+from codekin.search.extracting import Embedding, Extracted, Extractor, Job
+from codekin.search.model import IndexModel, ModelRecord
 
 # Bytes of source that are worth another process: what one extracts in twice the time that it takes to start.
 _WORTH_A_WORKER = 3 << 20
@@ -35,13 +36,22 @@ def worker_count(size: int) -> int:
 
 
 def extract_all(
-    jobs: Iterator[Job], workers: int, *, root: Path, embedder: Embedder, max_bytes: int
+    jobs: Iterator[Job],
+    workers: int,
+    *,
+    root: Path,
+    model: IndexModel,
+    max_bytes: int,
+    embedding: Embedding,
 ) -> Iterator[Extracted]:
-    """Every job's result, in the order in which they come; this process works on jobs as well."""
-    extractor = Extractor(root, embedder, max_bytes=max_bytes)
+    """Every job's result, in the order in which they come; this process works on jobs as well.
+
+    `embedding` hears of what is embedded in this process.
+    """
+    extractor = Extractor(root, model, max_bytes=max_bytes)
     waiting: SimpleQueue[Job | None] = SimpleQueue()
     done: SimpleQueue[Job | Extracted] = SimpleQueue()
-    settings = (root, embedder.name, max_bytes)
+    settings = (root, model.record, max_bytes)
     threads = [Thread(target=_serve, args=(settings, waiting, done), daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
@@ -53,7 +63,7 @@ def extract_all(
                 waiting.put(job)
                 handed += 1
             else:
-                yield extractor.extract(job)
+                yield extractor.extract(job, embedding)
             with suppress(Empty):
                 while True:
                     yield _finished(done.get_nowait(), extractor)
@@ -65,7 +75,7 @@ def extract_all(
                 yield _finished(done.get(), extractor)
             else:
                 assert unclaimed is not None
-                yield extractor.extract(unclaimed)
+                yield extractor.extract(unclaimed, embedding)
             handed -= 1
     finally:
         for _ in threads:
@@ -77,7 +87,9 @@ def _finished(result: Job | Extracted, extractor: Extractor) -> Extracted:
 
 
 def _serve(
-    settings: tuple[Path, str, int], waiting: SimpleQueue[Job | None], done: SimpleQueue[Job | Extracted]
+    settings: tuple[Path, ModelRecord, int],
+    waiting: SimpleQueue[Job | None],
+    done: SimpleQueue[Job | Extracted],
 ) -> None:
     """Hands jobs to a worker of this thread's own; a job that the worker does not answer comes back as it was."""
     job: Job | None = None
@@ -104,9 +116,11 @@ def work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends this by closing the pipe
     jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not end up among the results
-    with suppress(EOFError, BrokenPipeError):
-        root, model, max_bytes = pickle.load(jobs)
-        extractor = Extractor(root, Embedder(model), max_bytes=max_bytes)
+    with suppress(
+        EOFError, BrokenPipeError, ModelError
+    ):  # what is wrong with a model the parent meets itself
+        root, record, max_bytes = pickle.load(jobs)
+        extractor = Extractor(root, IndexModel(record), max_bytes=max_bytes)
         while True:
             pickle.dump(extractor.extract(pickle.load(jobs)), results)
             results.flush()

@@ -1,0 +1,112 @@
+"""What `search` and `related` have in common: their options, and how answers are found and shown."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codekin.cli import options
+from codekin.cli.terminal import count, duration, wants_color
+from codekin.tasks import Task
+
+if TYPE_CHECKING:
+    from codekin.search import CodeIndex, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options say."""
+
+    top: int
+    languages: tuple[str, ...]
+    globs: tuple[str, ...]
+    task: str
+    context: int
+    as_json: bool
+    no_update: bool
+    folder: Path | None
+    model: str | None
+    max_size: str | None
+    color: str
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """Arguments that `CodeIndex.search` and `related` share."""
+        return {
+            "top": self.top,
+            "task": self.task,
+            "languages": self.languages,
+            **options.split_globs(self.globs),
+        }
+
+
+def answering(default: Task) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of `Wanted`, and their values as its argument `wanted`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def call(**values: Any) -> None:
+            wanted = Wanted(**{field.name: values.pop(field.name) for field in fields(Wanted)})
+            command(**values, wanted=wanted)
+
+        for option in (
+            options.color,
+            options.max_size,
+            options.model,
+            options.index_folder,
+            options.no_update,
+            options.as_json,
+            options.context,
+            options.task(default),
+            options.globs,
+            options.languages,
+            options.top,
+        ):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def answer(
+    wanted: Wanted,
+    root: Path,
+    about: dict[str, object],
+    find: Callable[[CodeIndex], list[Result]],
+    *,
+    query: str = "",
+    lexical: bool = False,
+) -> None:
+    """Finds in the index of `root`, shows what is found, and exits.
+
+    `about` says in JSON what was asked for, `query` is what snippets are chosen by; `lexical` that no model is needed.
+    """
+    from codekin.cli.progress import freshen_index
+    from codekin.cli.results import as_json, print_json, print_results
+
+    started = time.perf_counter()
+    colored = wants_color(wanted.color)
+    with options.open_index(root, wanted.folder, wanted.max_size, model=wanted.model) as index:
+        if not wanted.no_update:
+            freshen_index(index, lexical=lexical)
+        results = find(index)
+    elapsed = time.perf_counter() - started
+    if wanted.as_json:
+        print_json(
+            {
+                **about,
+                "task": wanted.task,
+                "elapsed_ms": round(1000 * elapsed, 1),
+                "results": as_json(results, query, root.resolve(), wanted.context),
+            }
+        )
+    else:
+        print_results(results, query, root.resolve(), root, wanted.context, color=colored)
+        if sys.stderr.isatty():
+            print(f"{count(len(results), 'result')} in {duration(elapsed)}", file=sys.stderr)
+    raise SystemExit(0 if results else 1)
