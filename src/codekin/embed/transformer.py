@@ -106,9 +106,9 @@ class TransformerModel:
         alone = set(texts).difference(sharing)
         prefix = self._prefix(shared) if len(sharing) > 1 or shared in self._prefixes else None
         start = len(shared) if prefix else 0
-        for packed in _split([text[start:] for text in sharing], start, self._pack_tokens):
+        for packed in split_packs([text[start:] for text in sharing], self._pack_tokens):
             yield Pack(packed, start, self._device), prefix, [shared[:start] + text for text in packed]
-        for packed in _split(list(alone), 0, self._pack_tokens):
+        for packed in split_packs(list(alone), self._pack_tokens):
             yield Pack(packed, 0, self._device), None, packed
 
     def _prefix(self, tokens: Tokens) -> Prefix:
@@ -129,14 +129,14 @@ def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[s
             yield within + name, checkpoint.read(within + name, tuple(parameter.shape))
 
 
-def _split(texts: list[Tokens], start: int, limit: int) -> Iterator[list[Tokens]]:
-    """Texts of like length together, `limit` tokens or one text at a time."""
+def split_packs(texts: list[Tokens], limit: int) -> Iterator[list[Tokens]]:
+    """Texts of like length together, the longest first, `limit` tokens or one text at a time."""
     pack: list[Tokens] = []
     tokens = 0
     for text in sorted(texts, key=lambda text: (-len(text), text)):
         if pack:
-            cells = (len(pack) + 1) * (start + len(pack[0]))
-            filling = cells - tokens - len(text) - start * (len(pack) + 1)
+            cells = (len(pack) + 1) * len(pack[0])
+            filling = cells - tokens - len(text)
             if tokens + len(text) > limit or filling > _FILLING * max(cells, limit):
                 yield pack
                 pack, tokens = [], 0
