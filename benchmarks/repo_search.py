@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Quality and speed of codekin on the repositories of the semble benchmark, beside semble itself.
 
-    python benchmarks/repo_search.py BENCH --mirror SNAPSHOTS --cache TREES [--semble] [--ablation] [--repos flask,gin]
+    python benchmarks/repo_search.py BENCH --mirror SNAPSHOTS --cache TREES [--semble] [--ablation]
+        [--repos flask,gin] [--model NAME]
 
 BENCH is a folder with the benchmark's `evaluate.py` and labels. Prints nDCG@10, index time and warm query latency of
 hybrid, semantic and lexical search beside the published figures; with `--semble` (pip install semble) also those of
-semble, in the same run and with the same static model; with `--ablation` what each signal of the ranking is worth.
+semble, in the same run and with the bundled model; with `--ablation` what each signal of the ranking is worth.
+`--model` takes any model that `codekin index --model` does; with a transformer choose few repositories by `--repos`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -25,7 +28,9 @@ from codekin import CodeIndex, embed
 from codekin.search.ranking import WEIGHTS, Weights
 
 Hits = list[tuple[str, int, int]]
-MODEL = Path(embed.__file__).parent / "models" / "codekin-static"
+BUNDLED = Path(embed.__file__).parent / "models" / "codekin-static"
+# evaluate.py loads this file as a module of its own: what was asked for goes there by the environment.
+MODEL = "REPO_SEARCH_MODEL"
 
 
 class Codekin:
@@ -33,7 +38,7 @@ class Codekin:
 
     def __init__(self, root: str, mode: str = "hybrid", weights: Weights = WEIGHTS) -> None:
         self._folder = tempfile.mkdtemp()
-        self._index = CodeIndex(root, index=self._folder)
+        self._index = CodeIndex(root, index=self._folder, model=os.environ.get(MODEL))
         self._index.weights = weights
         self._mode = mode
         self._index.update()
@@ -54,7 +59,7 @@ class Semble:
         from semble import SembleIndex
 
         self._root = root
-        self._index = SembleIndex.from_path(root, model_path=str(MODEL))
+        self._index = SembleIndex.from_path(root, model_path=str(BUNDLED))
 
     def search(self, query: str, top: int) -> Hits:
         chunks = [hit.chunk for hit in self._index.search(query, top_k=top)]
@@ -102,7 +107,10 @@ def ablation(evaluate: Any, names: list[str], roots: dict[str, str]) -> None:
     )
     totals = dict.fromkeys(variants, 0.0)
     for name in names:
-        with tempfile.TemporaryDirectory() as folder, CodeIndex(roots[name], index=folder) as index:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            CodeIndex(roots[name], index=folder, model=os.environ.get(MODEL)) as index,
+        ):
             sub = evaluate.load_specs()[name]["benchmark_root"] or ""
             tasks = evaluate.load_tasks(name, "published")
             for label, weights in variants.items():
@@ -129,10 +137,13 @@ def main() -> None:
     parser.add_argument("--mirror", required=True)
     parser.add_argument("--cache", required=True)
     parser.add_argument("--repos", help="names, with commas")
+    parser.add_argument("--model", help="default: the bundled one")
     parser.add_argument("--semble", action="store_true")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each query")
     args = parser.parse_args()
+    if args.model:
+        os.environ[MODEL] = args.model
     evaluate = evaluation(args.bench)
     if args.ablation:
         specs = {n: s for n, s in evaluate.load_specs().items() if s["status"] == "ok"}

@@ -150,7 +150,7 @@ def open_model(asked: Asked, known: ModelRecord | None, rebuild: str) -> IndexMo
     if name is None:
         name = known.name if known else DEFAULT_MODEL
     kept = known if known and known.name == name else None
-    embedder = Embedder(name, dtype=asked.dtype or (kept and kept.narrow), cache=VectorCache())
+    embedder = Embedder(name, dtype=asked.dtype or (kept.narrow if kept else None), cache=VectorCache())
     dimensions = asked.dimensions
     if dimensions is None:
         dimensions = kept.dimensions if kept and kept.dimensions in embedder.sizes else embedder.dimensions
