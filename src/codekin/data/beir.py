@@ -168,7 +168,9 @@ class _Shelf:
         self._database = sqlite3.connect("")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE shelf (id TEXT, record TEXT)")
-        rows = ((_id(record, where, "_id", "id"), json.dumps(record, default=str)) for where, record in records)
+        rows = (
+            (_id(record, where, "_id", "id"), json.dumps(record, default=str)) for where, record in records
+        )
         self._database.executemany("INSERT INTO shelf VALUES (?, ?)", rows)
         self._database.execute("CREATE INDEX ids ON shelf (id)")
 
