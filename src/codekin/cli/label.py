@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import numpy as np
 
 from codekin.cli import options, texts
 from codekin.cli.terminal import visible
@@ -53,6 +52,8 @@ def label(
     Printed are the label, its score from -1 to 1, its lead over the second label and the text, or with --files its
     place, with tabs between them.
     """
+    import numpy as np
+
     from codekin.cli.results import print_json
     from codekin.embed import DEFAULT_MODEL, Embedder, VectorCache
 
