@@ -15,6 +15,8 @@ from codekin.tasks import Choice
 # matrix units for bfloat16 is that much faster, while emulation is a hundred times slower.
 _WORTH_ON_GPU = 1.3
 _WORTH_ON_CPU = 3.0
+# What int8 takes less of in products, it partly loses again between them.
+_WORTH_IN_INT8 = 1.2
 
 
 class NumberType(Choice):
@@ -47,12 +49,21 @@ def pick_device(name: str | None) -> torch.device:
 @lru_cache
 def fastest_type(device: torch.device) -> NumberType:
     """The type to compute in on a device: float32, or a 16-bit type that a measurement finds worth it (~10 ms)."""
+    rows, size = (64, 512) if device.type == "cpu" else (2048, 4096)
     worth = _WORTH_ON_CPU if device.type == "cpu" else _WORTH_ON_GPU
-    limit = _seconds(device, torch.float32) / worth
+    limit = _seconds(device, NumberType.FLOAT32, rows, size) / worth
     for candidate in (NumberType.BFLOAT16, NumberType.FLOAT16)[: 1 if device.type == "cpu" else 2]:
-        if _seconds(device, torch_type(candidate)) < limit:
+        if _seconds(device, candidate, rows, size) < limit:
             return candidate
     return NumberType.FLOAT32
+
+
+@lru_cache
+def int8_pays() -> bool:
+    """Whether a measurement finds int8 faster than float32 on this CPU (~20 ms)."""
+    cpu = torch.device("cpu")
+    wide, narrow = (_seconds(cpu, number, 128, 1024) for number in (NumberType.FLOAT32, NumberType.INT8))
+    return narrow < wide / _WORTH_IN_INT8
 
 
 def torch_type(number: NumberType) -> torch.dtype:
@@ -104,17 +115,22 @@ def _can_pack(weight: Tensor) -> bool:
     return weight.dtype is torch.float32
 
 
-def _seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """The best of five products of (64, 512) with (512, 512), on a GPU of 32 times the rows, columns and depth."""
-    rows, size = (64, 512) if device.type == "cpu" else (2048, 4096)
-    left, weight = (
-        torch.ones(rows, size, device=device, dtype=dtype),
-        torch.ones(size, size, device=device, dtype=dtype),
-    )
-    multiply = linear(weight, None, NumberType.FLOAT32)
+def _seconds(device: torch.device, number: NumberType, rows: int, size: int) -> float:
+    """The best of five products of (rows, size) with (size, size), on a CPU by one thread.
+
+    Of several threads, each waits for the one whose core another process has taken.
+    """
+    dtype = torch_type(number)
+    left = torch.ones(rows, size, device=device, dtype=dtype)
+    multiply = linear(torch.ones(size, size, device=device, dtype=dtype), None, number)
     seconds = []
-    for _ in range(6):  # the first one prepares
-        started = time.perf_counter()
-        float(multiply(left)[0, 0])  # waits for the device
-        seconds.append(time.perf_counter() - started)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(6):  # the first one prepares
+            started = time.perf_counter()
+            float(multiply(left)[0, 0])  # waits for the device
+            seconds.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
     return min(seconds[1:])

@@ -116,6 +116,8 @@ class Embedder:
         self._number = devices.NumberType.parse(dtype) if dtype else devices.fastest_type(place)
         if self._number is devices.NumberType.INT8 and place.type != "cpu":
             raise InputError(f"int8 is for CPUs; on {place} take float16 or bfloat16")
+        if self._number is devices.NumberType.INT8 and not devices.int8_pays():
+            raise InputError("int8 is no faster than float32 on this CPU; leave dtype out")
         self.device, self.dtype, self.pooling = str(place), self._number.value, self._pooling.value
 
     @cached_property
