@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -336,3 +338,24 @@ def test_fingerprint_follows_every_file_and_is_remembered(folder: Path, tmp_path
         path.write_bytes(content)
     assert len(seen) == 3
     assert opened(copy).fingerprint == first
+
+
+@pytest.mark.parametrize("missing", ["torch", "safetensors", "gguf", "huggingface_hub"])
+def test_a_package_that_is_missing_is_one_line(folder: Path, tmp_path: Path, missing: str) -> None:
+    (tmp_path / "model.gguf").touch()
+    name = {"gguf": str(tmp_path / "model.gguf"), "huggingface_hub": "owner/model"}.get(missing, str(folder))
+    code = (
+        "import sys\n"
+        "sys.modules[sys.argv[1]] = None\n"
+        "from codekin import Embedder\n"
+        "from codekin.errors import MissingExtraError\n"
+        "try:\n"
+        "    Embedder(sys.argv[2])\n"
+        "except MissingExtraError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, missing, name], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith((f"model {name} needs", "owner/model, no local folder")), done.stderr
+    assert done.stdout.endswith("an extra: pip install 'codekin[models]'\n")

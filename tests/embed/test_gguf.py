@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from codekin import Embedder
 from codekin.embed.checkpoints import Checkpoint
-from codekin.embed.gguf import GgufFile
 from codekin.embed.registry import find_model
 from codekin.errors import ModelError
 
 gguf = pytest.importorskip("gguf")
+from codekin.embed.gguf import GgufFile  # noqa: E402
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

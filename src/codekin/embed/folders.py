@@ -265,9 +265,11 @@ def _open(file: Path) -> Any:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError:
-        raise MissingExtraError("a transformer model", "models") from None
+        raise MissingExtraError(f"model {file.parent}", "models") from None
     try:
         return safe_open(str(file), framework="pt")
+    except ImportError:  # of torch
+        raise MissingExtraError(f"model {file.parent}", "models") from None
     except FileNotFoundError:
         raise ModelError(f"{file}: the file is missing") from None
     except (SafetensorError, OSError) as error:

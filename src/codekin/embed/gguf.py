@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 from tokenizers import AddedToken
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
@@ -21,7 +22,7 @@ from tokenizers.processors import TemplateProcessing
 from codekin.embed.checkpoints import Checkpoint, spdx
 from codekin.embed.config import DecoderConfig
 from codekin.embed.tokens import TextTokenizer, qwen2_tokenizer
-from codekin.errors import MissingExtraError, ModelError
+from codekin.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -96,11 +97,6 @@ class GgufFile:
     def read(self, tensor: str) -> torch.Tensor:
         """The tensor in float32, whatever the file packs it in."""
         import torch
-
-        try:
-            from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
-        except ImportError:
-            raise MissingExtraError("a GGUF model", "models") from None
 
         found = self._tensors[tensor]
         place = f"{self._path}: tensor {tensor!r}"

@@ -9,7 +9,7 @@ from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.folders import StaticFiles, open_folder, static_files
 from codekin.embed.hub import HubName, cached, fetch
 from codekin.embed.safetensors import read_safetensors
-from codekin.errors import ModelError
+from codekin.errors import MissingExtraError, ModelError
 
 DEFAULT_MODEL = "codekin-static"
 _BUNDLED = Path(__file__).parent / "models"
@@ -143,6 +143,8 @@ def _with_what_is_known(found: StaticFiles | Checkpoint, name: HubName) -> Stati
 def _open_file(path: Path, name: str) -> Checkpoint:
     if path.suffix != ".gguf":
         raise ModelError(f"{path} is a file but no .gguf; of other models give the folder")
-    from codekin.embed.gguf import open_gguf
-
+    try:
+        from codekin.embed.gguf import open_gguf
+    except ImportError:
+        raise MissingExtraError(f"model {name}", "models") from None
     return open_gguf(path, name)

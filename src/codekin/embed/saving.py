@@ -17,7 +17,7 @@ from codekin.embed.folders import LATENT_ATTENTION, OLD_POOLINGS, POOLINGS, SENT
 from codekin.embed.safetensors import write_safetensors
 from codekin.embed.static import StaticModel
 from codekin.embed.tokens import TextTokenizer
-from codekin.errors import InputError, ModelError
+from codekin.errors import InputError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +51,12 @@ def save_folder(
     `state` gives the base model's tensors by transformers' names, and those of latent attention as "pooling.<name>";
     they are written in their own types. The folder appears whole or not at all; one that is
     there is replaced where it holds nothing but a model that codekin saved. Raises InputError where it holds
-    anything else, ModelError where it cannot be written.
+    anything else, ModelError where it cannot be written, MissingExtraError without huggingface_hub.
     """
-    from huggingface_hub import save_torch_state_dict
+    try:
+        from huggingface_hub import save_torch_state_dict
+    except ImportError:
+        raise MissingExtraError("saving a decoder", "models") from None
 
     tensors = dict(state)
     latent = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_POOLING)}
