@@ -131,7 +131,7 @@ def test_greedy_continuation_is_transformers_own(folder: Path) -> None:
 
     checkpoint = find_model(str(folder))
     assert isinstance(checkpoint, Checkpoint)
-    loaded = TransformerModel(checkpoint, torch.device("cpu"), NumberType.FLOAT32, Pooling.LAST, 512)
+    loaded = TransformerModel.load(checkpoint, torch.device("cpu"), NumberType.FLOAT32, Pooling.LAST, 512)
     [start] = checkpoint.tokenizer.encode(["def merge(left, right):\n"])
     tokens = list(start)
     with torch.inference_mode():

@@ -127,7 +127,7 @@ class Embedder:
         from codekin.embed.transformer import TransformerModel
 
         assert isinstance(self._files, Checkpoint) and self.max_length
-        return TransformerModel(
+        return TransformerModel.load(
             self._files, pick_device(self.device), self._number, self._pooling, self.max_length
         )
 

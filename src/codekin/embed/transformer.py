@@ -15,6 +15,7 @@ from codekin.embed.config import Pooling
 from codekin.embed.devices import NumberType, linear, torch_type
 from codekin.embed.pooling import pooling_module
 from codekin.embed.qwen2 import Decoder, Pack, Prefix
+from codekin.embed.tokens import TextTokenizer
 
 # Tokens of one pass. On a CPU a layer's rows stay near its caches; a GPU wants more to do at once.
 _CPU_TOKENS = 1024
@@ -28,30 +29,43 @@ Tokens = tuple[int, ...]
 
 
 class TransformerModel:
-    """A checkpoint's decoder and pooling, ready to encode on one device.
-
-    Raises ModelError where the checkpoint's tensors are not those of its configuration.
-    """
+    """A decoder and its pooling, which stand on one device, ready to encode."""
 
     def __init__(
         self,
+        tokenizer: TextTokenizer,
+        decoder: Decoder,
+        pooling: nn.Module,
+        device: torch.device,
+        max_length: int,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._device = device
+        self._max_length = max_length
+        self._pack_tokens = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+        self.dimensions = decoder.config.hidden_size
+        self.decoder, self.pooling = decoder, pooling
+        self._prefixes: dict[Tokens, Prefix] = {}
+
+    @classmethod
+    def load(
+        cls,
         checkpoint: Checkpoint,
         device: torch.device,
         number: NumberType,
         pooling: Pooling,
         max_length: int,
-    ) -> None:
-        self._tokenizer = checkpoint.tokenizer
-        self._device = device
-        self._max_length = max_length
-        self._pack_tokens = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
-        self.dimensions = checkpoint.config.hidden_size
+    ) -> TransformerModel:
+        """A checkpoint's model, its products those of inference.
+
+        Raises ModelError where the checkpoint's tensors are not those of its configuration.
+        """
         with torch.device("meta"):
-            self.decoder = Decoder(checkpoint.config)
-            self.pooling = pooling_module(pooling, self.dimensions)
-        _load(self.decoder, checkpoint, "", device, number)
-        _load(self.pooling, checkpoint, "pooling.", device, NumberType.FLOAT32)
-        self._prefixes: dict[Tokens, Prefix] = {}
+            decoder = Decoder(checkpoint.config)
+            pool = pooling_module(pooling, checkpoint.config.hidden_size)
+        _load(decoder, checkpoint, "", device, number)
+        _load(pool, checkpoint, "pooling.", device, NumberType.FLOAT32)
+        return cls(checkpoint.tokenizer, decoder, pool, device, max_length)
 
     @torch.inference_mode()
     def encode(
@@ -64,7 +78,7 @@ class TransformerModel:
         """
         rows: dict[Tokens, list[int]] = defaultdict(list)
         cut = 0
-        for row, (tokens, was_cut) in enumerate(self._tokenise(texts, instruction)):
+        for row, (tokens, was_cut) in enumerate(self.tokenise(texts, instruction)):
             rows[tokens].append(row)
             cut += was_cut
         rows.pop((), None)
@@ -80,7 +94,7 @@ class TransformerModel:
                 progress(done, total)
         return vectors, cut
 
-    def _tokenise(self, texts: Sequence[str], instruction: str) -> Iterator[tuple[Tokens, bool]]:
+    def tokenise(self, texts: Sequence[str], instruction: str) -> Iterator[tuple[Tokens, bool]]:
         """Each text's tokens behind the instruction, at most the longest text's number, and whether that cut it."""
         suffix = self._tokenizer.suffix
         kept = self._max_length - len(suffix)

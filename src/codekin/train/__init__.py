@@ -1,4 +1,4 @@
-"""Training: pairs and a teacher to a model. `train` runs a recipe whole."""
+"""Training: pairs to a model. `train` runs a recipe whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-from codekin.train.recipe import Recipe, load_recipe
-from codekin.train.run import TrainReport, train
+from codekin.train.recipe import DecoderRecipe, Recipe, StaticRecipe, load_recipe
+from codekin.train.static import StaticReport, train_static
 
-__all__ = ["Recipe", "TrainReport", "load_recipe", "train"]
+__all__ = ["DecoderRecipe", "Recipe", "StaticRecipe", "StaticReport", "load_recipe", "train_static"]

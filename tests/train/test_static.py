@@ -17,12 +17,12 @@ from codekin.embed import Embedder  # noqa: E402
 from codekin.embed.safetensors import write_safetensors  # noqa: E402
 from codekin.errors import InputError, ModelError  # noqa: E402
 from codekin.tasks import Task  # noqa: E402
-from codekin.train import train  # noqa: E402
-from codekin.train.run import distinct, split  # noqa: E402
-from codekin.train.static import Bags, StaticStudent  # noqa: E402
-from codekin.train.teacher import Teacher, VectorCache  # noqa: E402
-from codekin.train.trainer import ndcg_at_10  # noqa: E402
-from codekin.train.vocabulary import UNKNOWN, build_tokenizer, word_piece  # noqa: E402
+from codekin.train import load_recipe, train_static  # noqa: E402
+from codekin.train.static.run import distinct, split  # noqa: E402
+from codekin.train.static.stages import ndcg_at_10  # noqa: E402
+from codekin.train.static.student import Bags, StaticStudent  # noqa: E402
+from codekin.train.static.teacher import Teacher, VectorCache  # noqa: E402
+from codekin.train.static.vocabulary import UNKNOWN, build_tokenizer, word_piece  # noqa: E402
 
 # Each query word has one code word that means the same: only training can tell.
 SYNONYMS = {
@@ -48,10 +48,12 @@ SYNONYMS = {
     "image": "bitmap",
 }
 RECIPE = """
+kind = "static"
 name = "tiny"
 licence = "Apache-2.0"
 seed = 3
 [data]
+source = "pairs.jsonl"
 pairs = 10000
 held_out = 0.15
 max_tokens = 64
@@ -59,6 +61,7 @@ max_tokens = 64
 size = 400
 min_texts = 2
 [teacher]
+model = "teacher"
 queries = 100
 documents = 60
 max_tokens = 16
@@ -163,8 +166,8 @@ def run(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-de
     _teacher(root / "teacher")
 
     def go(name: str, work: str = "work"):  # type: ignore[no-untyped-def]
-        return train(
-            root / "recipe.toml",
+        return train_static(
+            load_recipe(root / "recipe.toml"),
             pairs=root / "pairs.jsonl",
             teacher=root / "teacher",
             work=root / work,

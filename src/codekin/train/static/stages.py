@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 from codekin.data import Sampler
 from codekin.train.losses import cosine_distance, info_nce, matryoshka
 from codekin.train.recipe import Contrast, Distil
-from codekin.train.static import Bags, StaticStudent
+from codekin.train.static.student import Bags, StaticStudent
 
 # Token weights live on a logarithmic scale, where steps this much larger than the vectors' are of equal effect.
 _WEIGHT_RATE = 3.0
@@ -87,7 +87,7 @@ def contrast(
         for rows in batches:
             both = _join(queries.batch(rows), documents.batch(rows))
             q, d = student(*_drop(both, recipe.token_dropout, rng)).chunk(2)
-            loss = matryoshka(lambda q, d: info_nce(q, d, recipe.temperature), sizes, q, d)
+            loss = matryoshka(lambda q, d: info_nce(q, d, recipe.temperature, symmetric=True), sizes, q, d)
             optimiser.step(loss)
             total += loss.item()
         figure = judge(student)

@@ -1,4 +1,4 @@
-"""train(): a recipe, pairs and a teacher in, a static model's folder out."""
+"""A recipe, pairs and a teacher in, a static model's folder out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from codekin.data import Pair, Sampler, answer_labels, read_pairs
 from codekin.errors import InputError
-from codekin.train.recipe import load_recipe
-from codekin.train.static import Bags, StaticStudent, write_model
-from codekin.train.teacher import Teacher, VectorCache
-from codekin.train.trainer import contrast, distil, ndcg_at_10
-from codekin.train.vocabulary import UNKNOWN, build_tokenizer
+from codekin.train.recipe import StaticRecipe
+from codekin.train.static.stages import contrast, distil, ndcg_at_10
+from codekin.train.static.student import Bags, StaticStudent, write_model
+from codekin.train.static.teacher import Teacher, VectorCache
+from codekin.train.static.vocabulary import UNKNOWN, build_tokenizer
 
 # Enough held-out pairs to tell half a point of nDCG, few enough to rank in a second.
 _MAX_HELD_OUT = 4000
@@ -28,7 +28,7 @@ _VOCABULARY_PAIRS = 150_000
 
 
 @dataclass(frozen=True)
-class TrainReport:
+class StaticReport:
     """What a run did; `pairs` trained on by language, held-out nDCG@10 at its start and after each stage."""
 
     pairs: dict[str, int]
@@ -45,23 +45,22 @@ class TrainReport:
         return max(self.distilled_ndcg, *self.epoch_ndcg)
 
 
-def train(
-    recipe: str | Path,
+def train_static(
+    choices: StaticRecipe,
     *,
     pairs: Path,
     teacher: Path,
     work: Path,
     output: Path,
     log: Callable[[str], None] = print,
-) -> TrainReport:
-    """Train the static model of `recipe` (a TOML file, or a bundled recipe's name) and write it to `output`.
+) -> StaticReport:
+    """Train the static model of a recipe and write it to `output`.
 
     `pairs` is a file as `codekin.data` writes it, `teacher` a folder that `Teacher` reads; `work` keeps the
     teacher's vectors for the next run. The same files, recipe and machine give the same model. Raises InputError
-    for a recipe or pairs that cannot be used, ModelError for a teacher that cannot.
+    for pairs that cannot be used, ModelError for a teacher that cannot.
     """
     began = time.monotonic()
-    choices = load_recipe(recipe)
     sizes, limit = choices.model.sizes, choices.data.max_tokens
     torch.manual_seed(choices.seed)
     rng = np.random.default_rng(choices.seed)
@@ -126,7 +125,7 @@ def train(
     finally:
         torch.set_flush_denormal(False)
     write_model(output, student, tokenizer, sizes, choices.licence)
-    return TrainReport(
+    return StaticReport(
         pairs=dict(Counter(languages).most_common()),
         held_out=len(held_out),
         vocabulary=tokenizer.get_vocab_size(),
