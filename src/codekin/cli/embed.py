@@ -6,14 +6,14 @@ import hashlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from codekin.cli import options, texts
-from codekin.cli.meter import Meter
+from codekin.cli.meter import Meter, rate
 from codekin.cli.terminal import count, duration, visible
 from codekin.cli.texts import Text, Texts
 from codekin.errors import CodekinError, InputError
@@ -22,9 +22,8 @@ from codekin.tasks import Role, Task
 if TYPE_CHECKING:
     from codekin.embed import Embedder, Quantised, VectorWriter
 
-# A batch is what is embedded at once, and what an interruption may cost: a minute or two of a large model on a CPU.
-_BATCH_TEXTS = 1_024
-_BATCH_CHARACTERS = 1 << 16
+    Encode = Callable[[list[Text], Callable[[int, int], None]], Quantised]
+
 _SECONDS_BETWEEN_COMMITS = 1.0
 
 
@@ -104,13 +103,14 @@ def embed(
         return quantise(made, precision)
 
     started = time.monotonic()
-    with Meter("embedding", "texts") as meter:
+    with Meter("embedding") as meter:
         run = _Run(source, embedder, encode, meter)
         if output is None:
             run.print_lines()
         else:
             settings = {
                 "model": embedder.fingerprint,
+                "device": embedder.device,
                 "dtype": embedder.dtype,
                 "task": task,
                 "role": role,
@@ -129,14 +129,10 @@ def embed(
 class _Run:
     """The way of the texts through the model."""
 
-    def __init__(
-        self,
-        source: Texts,
-        embedder: Embedder,
-        encode: Callable[[list[Text], Callable[[int, int], None]], Quantised],
-        meter: Meter,
-    ) -> None:
+    def __init__(self, source: Texts, embedder: Embedder, encode: Encode, meter: Meter) -> None:
         self._source, self._embedder, self._encode, self._meter = source, embedder, encode, meter
+        self._batches = texts.batches(source, embedder)
+        self._digest = hashlib.blake2b(digest_size=16)
         self.done = self.truncated = 0
         self._characters = 0
         self._skipped, self._skipped_share = 0, 0.0
@@ -145,20 +141,20 @@ class _Run:
         """JSON lines on stdout; what still arrives is not held back."""
         from codekin.embed import json_lines
 
-        for batch in self._source if self._source.is_stream else self._batches():
+        for batch in self._source if self._source.is_stream else self._batches:
             vectors = self._vectors(batch)
             sys.stdout.write(json_lines([text.id for text in batch], vectors))
             sys.stdout.flush()
 
     def write(self, writer: VectorWriter) -> None:
         """All into a file, or what is left to do of it."""
-        digest = hashlib.blake2b(digest_size=16)
+        self._skip(writer)
         committed = time.monotonic()
         try:
-            for batch in self._fresh(self._batches(), writer, digest):
+            for batch in self._batches:
                 vectors = self._vectors(batch)
                 ids = [text.id for text in batch]
-                writer.write(ids, vectors, digest.hexdigest(), self._embedder.truncated)
+                writer.write(ids, vectors, self._digest.hexdigest(), self._embedder.truncated)
                 if time.monotonic() - committed > _SECONDS_BETWEEN_COMMITS:
                     writer.commit()
                     committed = time.monotonic()
@@ -171,42 +167,28 @@ class _Run:
             raise
         self.truncated = writer.written.truncated
 
-    def _batches(self) -> Iterator[list[Text]]:
-        return texts.batches(self._source, _BATCH_TEXTS, _BATCH_CHARACTERS)
-
-    def _fresh(
-        self, batches: Iterable[list[Text]], writer: VectorWriter, digest: hashlib.blake2b
-    ) -> Iterator[list[Text]]:
-        """The batches beyond those that lie in the file already, with `digest` brought up to each."""
+    def _skip(self, writer: VectorWriter) -> None:
+        """Passes the texts whose vectors lie in the file; raises InputError where they are not the same."""
         begun = writer.written
-        is_same = not begun.rows
-        for batch in batches:
-            for text in batch:
-                content = text.text.encode("utf-8", "surrogatepass")
-                head = f"{text.id}\0{len(content)}\0".encode("utf-8", "surrogatepass")
-                digest.update(head + content)
-            if self.done >= begun.rows and is_same:
-                yield batch
-                continue
+        if not begun.rows:
+            return
+        while self.done < begun.rows and (batch := next(self._batches, None)):
             self._pass(batch)
-            is_same = self.done == begun.rows and digest.hexdigest() == begun.digest
-            if is_same:
-                self._skipped, self._skipped_share = self.done, self._share() or 0.0
-                print(f"codekin: going on after {self.done:,} texts of {writer.part}", file=sys.stderr)
-            elif self.done >= begun.rows:
-                break
-        if not is_same:
+        if self.done != begun.rows or self._digest.hexdigest() != begun.digest:
             raise InputError(
                 f"{writer.part} was begun with other texts: give those again, or delete it to start anew"
             )
+        self._skipped, self._skipped_share = self.done, self._share() or 0.0
+        print(f"codekin: going on after {self.done:,} texts of {writer.part}", file=sys.stderr)
 
     def _vectors(self, batch: list[Text]) -> Quantised:
         read = sum(len(text.text) for text in batch)
 
         def progress(done: int, total: int) -> None:
             part = done / total if total else 0.0
-            number = self.done - self._skipped + int(len(batch) * part)
-            self._meter.show(number, self._share(int(read * part)))
+            number = self.done + int(len(batch) * part)
+            speed = rate(self._meter.per_second(number - self._skipped), "texts")
+            self._meter.show(self._share(int(read * part)), f"{number:,} texts", speed)
 
         vectors = self._encode(batch, progress)
         self.truncated += self._embedder.truncated
@@ -216,7 +198,10 @@ class _Run:
 
     def _pass(self, batch: list[Text]) -> None:
         self.done += len(batch)
-        self._characters += sum(len(text.text) for text in batch)
+        for text in batch:
+            self._characters += len(text.text)
+            content = text.text.encode("utf-8", "surrogatepass")
+            self._digest.update(f"{text.id}\0{len(content)}\0".encode("utf-8", "surrogatepass") + content)
 
     def _share(self, ahead: int = 0) -> float | None:
         """How much of the work of this run is done, `ahead` characters beyond what was passed."""

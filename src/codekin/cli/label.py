@@ -13,9 +13,6 @@ from codekin.cli.texts import Texts
 from codekin.errors import InputError
 from codekin.tasks import Role, Task
 
-_BATCH_TEXTS = 1_024
-_BATCH_CHARACTERS = 1 << 16
-
 
 @click.command()
 @texts.inputs
@@ -61,7 +58,7 @@ def label(
     source = Texts(inputs, field, id_field, files)
     embedder = Embedder(model or DEFAULT_MODEL, cache=VectorCache())
     wanted = embedder.encode(labels, task, Role.DOCUMENT).astype(np.float64)
-    blocks = source if source.is_stream else texts.batches(source, _BATCH_TEXTS, _BATCH_CHARACTERS)
+    blocks = source if source.is_stream else texts.batches(source, embedder)
     for batch in blocks:
         vectors = embedder.encode([text.text for text in batch], task, Role.QUERY)
         scores = vectors.astype(np.float64) @ wanted.T

@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import time
 from collections import Counter
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from codekin.cli.terminal import count, duration, visible
+from codekin.cli.meter import Meter, rate
+from codekin.cli.terminal import count, visible
 from codekin.errors import ModelError
 
 if TYPE_CHECKING:
     from codekin.search import CodeIndex, UpdateProgress, UpdateReport
 
-# Work that is over sooner needs no bar: it would only flash.
-_QUIET_SECONDS = 0.25
-_SECONDS_BETWEEN_LINES = 5.0
 
-
-class IndexingProgress:
-    """A bar with rate and time left on a terminal, a line now and then elsewhere."""
+class IndexingProgress(Meter):
+    """Shows the files and bytes that are read, and the chunks a second."""
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._last_line = self._started
-        self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bar: Any = None
-
-    def __enter__(self) -> IndexingProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        super().__init__("indexing")
 
     def __call__(self, now: UpdateProgress) -> None:
-        seconds = time.monotonic() - self._started
-        if seconds < _QUIET_SECONDS or not now.size:
-            return
-        rate = now.chunks / seconds
-        figures: dict[str, Any] = {
-            "files": f"{now.files:,} of {now.files_total:,} files",
-            "rate": f"{rate:,.0f} chunks a second" if rate >= 10 else f"{rate:.1f} chunks a second",
-            "left": f"{duration(seconds * (now.size_total - now.size) / now.size)} left",
-        }
-        if self._on_terminal:
-            if self._bar is None:
-                self._bar = _start_bar(now.size_total, figures)
-            self._bar.update(self._bar.task_ids[0], completed=now.size, **figures)
-        elif self._started + seconds - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = self._started + seconds
-            print(f"indexing: {', '.join(figures.values())}", file=sys.stderr)
-
-
-def _start_bar(total: int, figures: dict[str, Any]) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    bar = Progress(
-        TextColumn("indexing"),
-        BarColumn(),
-        *(TextColumn(f"{{task.fields[{name}]}}") for name in figures),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    bar.start()
-    bar.add_task("indexing", total=total, **figures)
-    return bar
+        share = now.size / now.size_total if now.size_total else None
+        files = f"{now.files:,} of {now.files_total:,} files"
+        self.show(share, files, rate(self.per_second(now.chunks), "chunks"))
 
 
 def update_index(index: CodeIndex, *, rebuild: bool = False) -> UpdateReport:

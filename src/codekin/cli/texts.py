@@ -10,11 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from codekin.errors import InputError
+
+if TYPE_CHECKING:
+    from codekin.embed import Embedder
+
+# What is embedded at once: enough to keep a GPU busy; on a CPU half a minute of a large model, which is what an
+# interruption costs.
+_BATCH_TEXTS = 1_024
+_BATCH_CHARACTERS = 1 << 18
+_SLOW_BATCH_CHARACTERS = 1 << 14
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
 _DEFAULT_FIELD = "text"
@@ -177,15 +186,17 @@ class Texts:
                 yield [Text(f"{path}:{part.start_line}-{part.end_line}", part.text) for part in parts]
 
 
-def batches(blocks: Iterable[list[Text]], texts: int, characters: int) -> Iterator[list[Text]]:
-    """The same texts in batches that depend on nothing but the texts: cut once either limit is reached."""
+def batches(blocks: Iterable[list[Text]], embedder: Embedder) -> Iterator[list[Text]]:
+    """The same texts in batches for the embedder, which are the same however the texts arrive."""
+    is_slow = embedder.kind == "transformer" and embedder.device == "cpu"
+    characters = _SLOW_BATCH_CHARACTERS if is_slow else _BATCH_CHARACTERS
     batch: list[Text] = []
     held = 0
     for block in blocks:
         for text in block:
             batch.append(text)
             held += len(text.text)
-            if len(batch) == texts or held >= characters:
+            if len(batch) == _BATCH_TEXTS or held >= characters:
                 yield batch
                 batch, held = [], 0
     if batch:

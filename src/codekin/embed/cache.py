@@ -137,8 +137,8 @@ class VectorCache:
             self._db.close()
         self._db = None
         logging.getLogger("codekin").warning(
-            "codekin: the cache of vectors %s cannot be used (%s): this goes on without it; where the file is "
-            "damaged, delete it",
+            "codekin: the cache of vectors %s cannot be used (%s): this goes on without it; if it is damaged, delete "
+            "that file and those beside it with the same beginning",
             self.path,
             error,
         )

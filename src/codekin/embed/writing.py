@@ -77,6 +77,7 @@ class VectorWriter:
         self._file.close()
         if not self.written.rows:
             self.part.unlink(missing_ok=True)
+            self._state.unlink(missing_ok=True)
 
     def write(self, ids: Sequence[int | str], vectors: Quantised, digest: str, truncated: int = 0) -> None:
         """Adds the vectors of n texts with their n ids; they are certain from the next `commit` on.
