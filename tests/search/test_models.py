@@ -215,7 +215,6 @@ def test_a_size_that_the_model_lacks_makes_no_index(tree: Path, tmp_path: Path):
 
 
 def test_int8_is_kept_and_wider_types_agree(tree: Path, tmp_path: Path, decoder: Path):
-    pytest.importorskip("codekin.embed.int8")
     folder = tmp_path / "index"
     stored = build(tree, folder, model=str(decoder), dtype="int8")
     with (
