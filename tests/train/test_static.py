@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 torch = pytest.importorskip("torch")
 
-from codekin.data.pairs import Pair, write_pairs  # noqa: E402
+from synonyms import SYNONYMS, synonym_pairs  # noqa: E402
+
+from codekin.data import write_pairs  # noqa: E402
 from codekin.embed import Embedder  # noqa: E402
 from codekin.embed.safetensors import write_safetensors  # noqa: E402
 from codekin.errors import InputError, ModelError  # noqa: E402
-from codekin.tasks import Task  # noqa: E402
 from codekin.train import load_recipe, train_static  # noqa: E402
 from codekin.train.static.run import distinct, split  # noqa: E402
 from codekin.train.static.stages import ndcg_at_10  # noqa: E402
@@ -24,29 +24,6 @@ from codekin.train.static.student import Bags, StaticStudent  # noqa: E402
 from codekin.train.static.teacher import Teacher, VectorCache  # noqa: E402
 from codekin.train.static.vocabulary import UNKNOWN, build_tokenizer, word_piece  # noqa: E402
 
-# Each query word has one code word that means the same: only training can tell.
-SYNONYMS = {
-    "list": "enumerate",
-    "delete": "unlink",
-    "copy": "clone",
-    "send": "dispatch",
-    "wait": "sleep",
-    "parse": "decode",
-    "join": "concat",
-    "count": "len",
-    "sort": "ordered",
-    "find": "lookup",
-    "open": "acquire",
-    "close": "release",
-    "start": "spawn",
-    "stop": "terminate",
-    "file": "path",
-    "user": "account",
-    "page": "view",
-    "row": "record",
-    "word": "token",
-    "image": "bitmap",
-}
 RECIPE = """
 kind = "static"
 name = "tiny"
@@ -82,27 +59,6 @@ temperature = 0.1
 token_dropout = 0.0
 patience = 12
 """
-
-
-def _pairs(count: int) -> list[Pair]:
-    rng = random.Random(1)
-    pairs = []
-    for i in range(count):
-        words = rng.sample(sorted(SYNONYMS), 3)
-        code = "_".join(SYNONYMS[word] for word in rng.sample(words, 3))
-        pairs.append(
-            Pair(
-                query=" ".join(words),
-                document=f"def {code}(self):\n    return self.{code}",
-                task=Task.NL2CODE,
-                language=("python", "ruby")[i % 2],
-                source=f"pypi:p{i % 20}@1",
-                licence="MIT",
-                path="a.py",
-                kind="documentation",
-            )
-        )
-    return pairs
 
 
 def _teacher(folder: Path, dimensions: int = 24) -> Path:
@@ -161,7 +117,7 @@ def _teacher(folder: Path, dimensions: int = 24) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     root = tmp_path_factory.mktemp("run")
-    write_pairs(root / "pairs.jsonl", _pairs(900))
+    write_pairs(root / "pairs.jsonl", synonym_pairs(900))
     (root / "recipe.toml").write_text(RECIPE)
     _teacher(root / "teacher")
 
@@ -203,7 +159,7 @@ def test_training_leaves_the_arithmetic_as_it_was(run) -> None:  # type: ignore[
 
 
 def test_split_keeps_a_source_on_one_side() -> None:
-    pairs = _pairs(400)
+    pairs = synonym_pairs(400)
     training, held_out = split(pairs, 0.2)
     assert 0 < len(held_out) <= 80
     assert len(training) + len(held_out) == 400

@@ -1,18 +1,21 @@
-"""Training data: pairs and their files, published data sets, and the pinned corpus that pairs are mined from."""
+"""Training data: pairs and their files, published data sets, mining, and the pinned corpus that is mined."""
 
 from __future__ import annotations
 
+from codekin.data.beir import Retrieval, retrievals, text_of
 from codekin.data.catalog import find_set, select_sets
 from codekin.data.chat import Endpoint, Usage
 from codekin.data.cleaning import CleanReport, clean
-from codekin.data.corpus import Corpus, FetchReport, Package, SourceTree, fetch, load_corpus
+from codekin.data.corpus import Corpus, FetchReport, Package, fetch, load_corpus
 from codekin.data.leaks import benchmarks
-from codekin.data.mining import mine
+from codekin.data.mining import MiningProgress, mine
 from codekin.data.negatives import NegativesReport, mine_negatives
 from codekin.data.pairs import Pair, read_pairs, write_pairs
+from codekin.data.records import Files
 from codekin.data.sampling import PairFiles, Position, Sampler, answer_labels
 from codekin.data.sets import DataSet, Kind, Use
 from codekin.data.synthesis import Family, SynthesisReport, synthesize
+from codekin.data.trees import SourceTree
 
 __all__ = [
     "CleanReport",
@@ -21,12 +24,15 @@ __all__ = [
     "Endpoint",
     "Family",
     "FetchReport",
+    "Files",
     "Kind",
+    "MiningProgress",
     "NegativesReport",
     "Package",
     "Pair",
     "PairFiles",
     "Position",
+    "Retrieval",
     "Sampler",
     "SourceTree",
     "SynthesisReport",
@@ -41,7 +47,9 @@ __all__ = [
     "mine",
     "mine_negatives",
     "read_pairs",
+    "retrievals",
     "select_sets",
     "synthesize",
+    "text_of",
     "write_pairs",
 ]

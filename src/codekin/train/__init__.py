@@ -1,4 +1,4 @@
-"""Training: pairs to a model. `train` runs a recipe whole."""
+"""Training: a recipe and pairs to a model."""
 
 from __future__ import annotations
 
@@ -11,5 +11,15 @@ except ImportError:
 
 from codekin.train.recipe import DecoderRecipe, Recipe, StaticRecipe, load_recipe
 from codekin.train.static import StaticReport, train_static
+from codekin.train.trainer import TrainReport, train_decoder
 
-__all__ = ["DecoderRecipe", "Recipe", "StaticRecipe", "StaticReport", "load_recipe", "train_static"]
+__all__ = [
+    "DecoderRecipe",
+    "Recipe",
+    "StaticRecipe",
+    "StaticReport",
+    "TrainReport",
+    "load_recipe",
+    "train_decoder",
+    "train_static",
+]
