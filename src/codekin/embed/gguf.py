@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,10 +114,14 @@ class GgufFile:
             raise ModelError(f"{place} ends at byte {end:,} of {len(self._bytes):,}: the file is cut off")
         packed = np.frombuffer(self._bytes, np.uint8, end - found.start, found.start)
         floats = np.empty(count, np.float32)
+
+        def unpack(first: int) -> None:
+            part = packed[first // block * size : (first + _STEP) // block * size]
+            floats[first : first + _STEP] = dequantize(part, kind)
+
         try:
-            for first in range(0, count, _STEP):
-                part = packed[first // block * size : (first + _STEP) // block * size]
-                floats[first : first + _STEP] = dequantize(part, kind)
+            with ThreadPoolExecutor() as pool:  # numpy works outside the interpreter's lock
+                list(pool.map(unpack, range(0, count, _STEP)))
         except NotImplementedError:
             raise ModelError(f"{place} is of type {kind.name}, which codekin does not read") from None
         return torch.from_numpy(floats).view(found.shape)
