@@ -90,8 +90,8 @@ def test_fetch_checks_unpacks_and_goes_on_where_it_stopped(tmp_path: Path, monke
         Corpus((absent, good, forged), "bookworm", ()),
         progress=lambda *call: calls.append(call),
     )
-    assert [(tree.package, tree.path) for tree in report.trees] == [
-        (good, tmp_path / "corpus" / "pypi" / "good@1.0")
+    assert [(tree.source, tree.licence, tree.path) for tree in report.trees] == [
+        ("pypi:good@1.0", good.licence, tmp_path / "corpus" / "pypi" / "good@1.0")
     ]
     files = [
         p.relative_to(report.trees[0].path).as_posix()
@@ -111,7 +111,7 @@ def test_fetch_checks_unpacks_and_goes_on_where_it_stopped(tmp_path: Path, monke
         if path.name.startswith("good"):
             path.unlink()  # a second download would fail
     again = fetch(tmp_path / "corpus", Corpus((good, other), "bookworm", ()))
-    assert [tree.package for tree in again.trees] == [good, other]
+    assert [tree.source for tree in again.trees] == [str(good), str(other)]
     assert again.skipped == ()
 
 

@@ -1,11 +1,13 @@
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codekin.data import Package, Pair, SourceTree, mine
+from codekin.data import MiningProgress, Pair, SourceTree, mine
 from codekin.tasks import Task
 
-PACKAGE = Package("pypi", "sample", "1.0", "MIT", "0" * 64, ("python",))
+PACKAGE = "pypi:sample@1.0"
 
 SAMPLE = Path(__file__).parent / "sample"
 
@@ -39,21 +41,21 @@ DOCUMENTED: list[tuple[str, str, str, list[int]]] = [
 ]
 
 
-def _tree(root: Path, files: dict[str, str], package: Package = PACKAGE) -> SourceTree:
+def _tree(root: Path, files: dict[str, str]) -> SourceTree:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return SourceTree(root, package)
+    return SourceTree(root, PACKAGE, "MIT")
 
 
 def _mine(*trees: SourceTree, **options: object) -> list[Pair]:
-    return list(mine(trees, workers=1, **options))  # type: ignore[arg-type]
+    return list(mine(trees, workers=0, **options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def sample() -> list[Pair]:
-    return list(mine([SourceTree(SAMPLE, PACKAGE)], workers=2))
+    return list(mine([SourceTree(SAMPLE, PACKAGE, "MIT")], workers=2))
 
 
 @pytest.mark.parametrize(("name", "language", "query", "lines"), DOCUMENTED)
@@ -62,14 +64,29 @@ def test_documentation_leads_to_the_definition_without_it(
 ):
     text = (SAMPLE / name).read_text(encoding="utf-8").split("\n")
     document = "\n".join(text[number - 1] for number in lines).lstrip()
-    assert [pair for pair in sample if pair.path == name] == [
-        Pair(query, document, Task.NL2CODE, language, "pypi:sample@1.0", "MIT", name, "documentation")
+    about = (language, "pypi:sample@1.0", "MIT", name, "documentation")
+    assert [pair for pair in sample if pair.path == name and pair.kind == "documentation"] == [
+        Pair(query, document, Task.NL2CODE, *about),
+        Pair(document, query, Task.CODE2NL, *about),
     ]
 
 
 def test_the_sample_gives_nothing_else(sample: list[Pair]):
-    assert len(sample) == len(DOCUMENTED) + 2
+    kinds = Counter(pair.kind for pair in sample)
+    assert kinds.pop("completion") == sum(_completed(sample, text) for text in DOCUMENTED)
+    assert kinds == {"documentation": 2 * len(DOCUMENTED), "section": 1, "example": 1}
     assert [pair.path for pair in sample] == sorted(pair.path for pair in sample)
+
+
+def _completed(sample: list[Pair], entry: tuple[str, str, str, list[int]]) -> bool:
+    """Whether the function has a completion pair, whose halves are then its text."""
+    (document,) = (p.document for p in sample if p.path == entry[0] and p.task is Task.NL2CODE)
+    halves = [p for p in sample if p.path == entry[0] and p.kind == "completion"]
+    assert len(halves) <= 1
+    for pair in halves:
+        assert pair.task is Task.CODE2COMPLETION
+        assert f"{pair.query}\n{pair.document}" == document
+    return bool(halves)
 
 
 def test_documents_give_sections_and_examples(sample: list[Pair]):
@@ -92,12 +109,54 @@ def test_undocumented_definitions_are_asked_for_by_name(tmp_path: Path):
         )
     )
     pairs = _mine(_tree(tmp_path, {"tables.py": code}))
+    pairs = [p for p in pairs if p.task is Task.NL2CODE]
     assert {p.kind for p in pairs} == {"name"}
     assert 0 < len(pairs) < 40
     for pair in pairs:
         first, verb, *rest = pair.query.split()
         assert (first, rest[-1]) == ("load", "table") and verb
         assert pair.document.startswith("def _(path):")
+
+
+def test_a_function_is_completed_at_a_line_of_its_middle(tmp_path: Path):
+    lines = [
+        "def total(rows):",
+        "    sum = 0",
+        *(f"    sum += weight({n}) * rows[{n}]" for n in range(10)),
+        "    return sum",
+    ]
+    (pair,) = (p for p in _mine(_tree(tmp_path, {"a.py": "\n".join(lines)})) if p.kind == "completion")
+    assert (pair.task, pair.language) == (Task.CODE2COMPLETION, "python")
+    assert f"{pair.query}\n{pair.document}".split("\n") == lines
+    assert 3 <= pair.query.count("\n") <= 9
+
+
+def test_questions_of_a_faq_lead_to_their_answers(tmp_path: Path):
+    faq = """# FAQ
+
+## 1. How do I install it on a server?
+
+Run the installer as the user who owns the folder.
+
+**Why does it ask for a password?**
+
+Because the folder belongs to somebody else on that server.
+
+Q: Can I run two of them at once?
+A: Yes, as long as each of them has a folder of its own.
+
+## Where things are kept
+
+They are kept in the folder that the installer asked for.
+"""
+    pairs = _mine(_tree(tmp_path, {"faq.md": faq}))
+    assert [(p.kind, p.query, p.document[:10]) for p in pairs] == [
+        ("question", "How do I install it on a server?", "Run the in"),
+        ("question", "Why does it ask for a password?", "Because th"),
+        ("question", "Can I run two of them at once?", "Yes, as lo"),
+        ("section", "Where things are kept", "They are k"),
+    ]
+    assert {p.task for p in pairs} == {Task.QA}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +188,9 @@ def test_no_query_and_no_document_twice_across_trees(tmp_path: Path):
             "c.py": _function("h", "A third text here.", 3),
         },
     )
-    assert [p.query for p in _mine(first, second)] == ["Add one to it.", "A third text here."]
+    pairs = _mine(first, second)
+    assert [p.query for p in pairs if p.task is Task.NL2CODE] == ["Add one to it.", "A third text here."]
+    assert [p.document for p in pairs if p.task is Task.CODE2NL] == ["Add one to it.", "A third text here."]
 
 
 def test_cap_per_tree_keeps_the_same_pairs_in_every_run(tmp_path: Path):
@@ -139,7 +200,8 @@ def test_cap_per_tree_keeps_the_same_pairs_in_every_run(tmp_path: Path):
     tree = _tree(tmp_path, files)
     every = _mine(tree)
     capped = _mine(tree, per_source=10)
-    assert len(every) == 30 and len(capped) == 10
+    assert Counter(p.task for p in every) == {Task.NL2CODE: 30, Task.CODE2NL: 30}
+    assert Counter(p.task for p in capped) == {Task.NL2CODE: 10, Task.CODE2NL: 10}
     assert [p for p in every if p in capped] == capped
     assert list(mine([tree], workers=2, per_source=10)) == capped
 
@@ -147,22 +209,24 @@ def test_cap_per_tree_keeps_the_same_pairs_in_every_run(tmp_path: Path):
 def test_held_out_folders_and_progress(tmp_path: Path):
     files = {f"{folder}/m.py": _function("f", f"Do it for {folder} once.", 1) for folder in ("click", "own")}
     files["own/m.py"] = _function("g", "Do it for own once.", 2)
-    calls: list[tuple[int, int, str]] = []
+    calls: list[MiningProgress] = []
     empty = _tree(tmp_path / "empty", {"x.txt": "nothing"})
     pairs = _mine(
         _tree(tmp_path / "full", files),
         empty,
         held_out=("pallets/click",),
-        progress=lambda *call: calls.append(call),
+        progress=lambda now: calls.append(replace(now)),
     )
-    assert [p.path for p in pairs] == ["own/m.py"]
-    assert calls == [(1, 2, "pypi:sample@1.0"), (2, 2, "pypi:sample@1.0")]
+    assert [p.path for p in pairs if p.task is Task.NL2CODE] == ["own/m.py"]
+    assert (calls[0].trees, calls[0].files, calls[0].functions) == (0, 1, 1)
+    assert (calls[-1].trees, calls[-1].trees_total, calls[-1].functions) == (2, 2, 1)
 
 
 def test_long_definitions_are_cut_at_a_line(tmp_path: Path):
     body = "".join(f"    x = x + {n}\n" for n in range(1000))
-    (pair,) = _mine(
+    pair, back = _mine(
         _tree(tmp_path, {"a.py": f'def f(x):\n    """Add up all the numbers."""\n{body}    return x\n'})
     )
+    assert (back.task, back.query) == (Task.CODE2NL, pair.document)
     assert 2900 < len(pair.document) <= 3000
     assert pair.document.splitlines()[-1].startswith("    x = x + ")

@@ -26,6 +26,7 @@ _pair = st.builds(
     licence=st.text(),
     path=st.text(),
     kind=st.text(),
+    revision=st.text(),
     negatives=st.lists(st.text()).map(tuple),
 )
 _GOOD = {
@@ -175,7 +176,7 @@ def test_parquet_is_written_and_read_in_parts_and_by_others(tmp_path: Path):
     assert peak < 45e6  # they are 61 MB
     file = pyarrow.parquet.ParquetFile(path)
     assert file.num_row_groups == 4
-    assert set(file.schema_arrow.names) == {*_GOOD, "negatives"}
+    assert set(file.schema_arrow.names) == {*_GOOD, "revision", "negatives"}
     dataset = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
     assert next(iter(dataset))["query"] == "q0"
     (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:1000])

@@ -23,6 +23,7 @@ from threading import Lock
 from typing import Any
 
 from codekin.data.filters import is_held_out, is_source_path
+from codekin.data.trees import SourceTree
 from codekin.data.unpack import unpack
 from codekin.errors import InputError, MissingExtraError
 
@@ -63,14 +64,6 @@ class Corpus:
     packages: tuple[Package, ...]
     debian_suite: str
     held_out: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTree:
-    """The unpacked source of one package."""
-
-    path: Path
-    package: Package
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +159,7 @@ def fetch(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    trees = [SourceTree(_folder(root, p), p) for p in corpus.packages if p not in failures]
+    trees = [SourceTree(_folder(root, p), str(p), p.licence) for p in corpus.packages if p not in failures]
     return FetchReport(tuple(trees), tuple((p, failures[p]) for p in corpus.packages if p in failures))
 
 

@@ -108,14 +108,22 @@ _GENERATED = re.compile(
     r"|\bgenerated\s+(?:by|from|code|file|automatically)\b|\bmachine[- ]generated\b",
     re.IGNORECASE,
 )
+# Plain text that one of each pattern's matches has in it: few heads then need the patterns.
+_COPYLEFT_MARKS = (
+    "public licen", "gpl", "mpl-", "mpl ", "epl-", "cddl", "eupl", "cc-by", "cc by", "proprietary and",
+    "business source",
+)  # fmt: skip
+_GENERATED_MARKS = ("generated", "do not edit", "do not modify")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _HEAD = 3000
 
 
 def is_trainable(text: str) -> bool:
     """Whether a whole file may be used: written by people, under the package's licence, no key inside."""
-    head = text[:_HEAD]
-    if _COPYLEFT.search(head) or _GENERATED.search(head):
+    head = " ".join(text[:_HEAD].lower().split())
+    if any(mark in head for mark in _COPYLEFT_MARKS) and _COPYLEFT.search(text[:_HEAD]):
+        return False
+    if any(mark in head for mark in _GENERATED_MARKS) and _GENERATED.search(text[:_HEAD]):
         return False
     if "PRIVATE KEY" in text and _PRIVATE_KEY.search(text):
         return False
@@ -123,29 +131,51 @@ def is_trainable(text: str) -> bool:
     return len(text) < 160 * lines  # more is minified or data
 
 
-_SECRET = re.compile(
-    r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{35}"
-    r"|\bsk_live_[0-9A-Za-z]{20,}|\beyJ[\w-]{20,}\.eyJ[\w-]{20,}\.[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
+# What a credential begins with, and the rest of it. Plain text in front lets a pattern run as fast as a search for it.
+_CREDENTIALS = tuple(
+    (mark, re.compile(rf"{re.escape(mark)}(?<!\w{re.escape(mark)}){rest}"))
+    for marks, rest in (
+        ("AKIA ASIA", r"[0-9A-Z]{16}\b"),  # AWS
+        ("ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9]{36}"),
+        ("github_pat_", r"\w{22,}"),
+        ("glpat-", r"[\w-]{20}"),
+        ("xoxa- xoxb- xoxe- xoxp- xoxr- xoxs-", r"[A-Za-z0-9-]{10,}"),  # Slack
+        ("hooks.slack.com/services/", r"T\w+/B\w+/\w{16,}"),
+        ("AIza", r"[0-9A-Za-z_-]{35}"),  # Google
+        ("ya29.", r"[\w-]{20,}"),
+        ("sk_live_ rk_live_", r"[0-9A-Za-z]{20,}"),  # Stripe
+        ("sk-", r"(?=[\w-]*\d)[\w-]{32,}"),  # OpenAI, Anthropic
+        ("hf_", r"[A-Za-z]{30,}"),
+        ("npm_", r"[A-Za-z0-9]{36}"),
+        ("pypi-AgEI", r"[\w-]{20,}"),
+        ("SG.", r"[\w-]{16,}\.[\w-]{16,}"),  # SendGrid
+        ("eyJ", r"[\w-]{17,}\.eyJ[\w-]{20,}\.[\w-]{20,}"),  # JSON Web Token
+        ("-----BEGIN", r"[A-Z ]* PRIVATE KEY"),
+        # A name and password in an address; placeholders have no digit in them.
+        ("://", r"[\w.%+-]+:(?=[^\s/@\"'`{}$<>]*\d)[^\s/@\"'`{}$<>*]{6,}@[\w-]"),
+    )
+    for mark in marks.split()
 )
-_SECRET_MARKS = (
-    "AKIA",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "xox",
-    "AIza",
-    "sk_live_",
-    "eyJ",
-    "PRIVATE KEY",
+# A literal with a digit beside letters, no blank and nothing to be filled in, given to what is called a password.
+_LITERAL = re.compile(
+    r"[:=>]\s{0,8}[bru]?[\"'`](?=[^\"'`\s]*[A-Za-z])(?=[^\"'`\s]*\d)[^\"'`\s{}$<>()]{8,}[\"'`]"
 )
+_SECRET_NAME = re.compile(
+    r"(?:passw(?:or)?d|passwd|pwd|passphrase|secret|token|credential|(?:api|access|private|auth|encryption)[_-]?key)"
+    r"\w{0,12}[\"'`]?\]?\s{0,8}[:=]?$",
+    re.IGNORECASE,
+)
+_NAME_SIZE = 48
 
 
 def has_secret(text: str) -> bool:
     """Whether a text holds what looks like a live credential."""
-    # Scanning for plain marks first is many times faster than the pattern, which few texts then need.
-    return any(mark in text for mark in _SECRET_MARKS) and _SECRET.search(text) is not None
+    if any(mark in text and pattern.search(text) for mark, pattern in _CREDENTIALS):
+        return True
+    return any(
+        _SECRET_NAME.search(text[max(0, at.start() - _NAME_SIZE) : at.start()])
+        for at in _LITERAL.finditer(text)
+    )
 
 
 # Where prose ends and reference sections begin, in the documentation conventions of the languages mined.

@@ -1,232 +1,246 @@
-"""Query-document pairs from source trees.
+"""Query-document pairs from source trees and git histories, for all five tasks.
 
-Four kinds, told apart by `Pair.kind`:
+What there is of each task, told apart by `Pair.kind`:
 
-- `documentation`: the summary of a definition's documentation -> the definition without it (nl2code);
-- `name`: the words of a definition's name -> the definition with that name masked (nl2code), for one in
-  four of the definitions that say nothing else about themselves;
-- `example`: what a document says right before a code block, or its heading -> the code (nl2code);
-- `section`: a heading of a document -> the text under it (qa).
-
-code2nl is `documentation` the other way round, so it is not written twice.
+- nl2code: `documentation`, the summary of a definition's documentation -> the definition without it; `name`, the
+  words of a definition's name -> the definition with that name masked, for one in four of the definitions that say
+  nothing else about themselves; `example`, what a document says right before a code block, or its heading -> the
+  code; `commit`, what a commit says it does -> the function that it changes most, or its only hunk;
+- code2nl: `documentation` the other way round;
+- code2completion: `completion`, the start of a function -> its rest;
+- code2code: `version`, a function before a commit -> after it; `renamed`, a function -> its copy with other names;
+  `implementation`, a method of one class -> that of another which extends or implements the same; `translation`, one
+  example in two languages, where folders are named for them;
+- qa: `section`, a heading of a document -> the text under it; `question`, the same where it is a question.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 
-from codekin.data.corpus import SourceTree
-from codekin.data.filters import (
-    clean_prose,
-    fingerprint,
-    has_secret,
-    is_query,
-    is_source_path,
-    is_trainable,
-    summary,
-)
+from codekin.data import git
+from codekin.data.equivalents import Candidate, Equivalents
+from codekin.data.extraction import DOCUMENTS, Extract, Found, extract
+from codekin.data.filters import fingerprint
+from codekin.data.git import Blobs, Change, Repository
+from codekin.data.history import MAX_COMMITS, extract_change, is_minable, is_minable_commit, query_of
 from codekin.data.pairs import Pair
-from codekin.data.prose import sections
-from codekin.source import Definition, SourceFile, decode, definitions, walk
+from codekin.data.trees import MAX_BYTES, SourceTree
+from codekin.data.workers import cores, in_order
+from codekin.errors import InputError
+from codekin.source import SourceFile, decode
+from codekin.source.grammars import GRAMMARS
 from codekin.tasks import Task
 
-DOCUMENTATION, NAME, EXAMPLE, SECTION = "documentation", "name", "example", "section"
-
 PER_SOURCE = 15_000
-"""Pairs of one package at most, so that none speaks for the whole."""
+"""Pairs of one task and package at most, so that none speaks for the whole."""
 
-_MAX_BYTES = 400_000  # a larger file is mostly tables
-_MAX_DOCUMENT = 3000  # characters: what an embedding of one chunk is made of, and some more
-_MIN_DOCUMENT = 40
-_MIN_BODY_LINES = 3
-_NAMES_ONE_IN = 4
-_BATCH = 24  # files a task
-_PENDING = 64  # tasks in flight: a slow reader of the pairs must not fill the memory
+_FILES, _COMMITS = 24, 16  # a job
 
 _Mined = tuple[Pair, int, int]
 """A pair with the fingerprints of its query and document."""
+
+
+@dataclass(slots=True)
+class MiningProgress:
+    """How far it is: trees done, of how many, which is at hand; files, commits and functions looked at so far."""
+
+    trees: int = 0
+    trees_total: int = 0
+    source: str = ""
+    files: int = 0
+    commits: int = 0
+    functions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Some files of a tree, each with its blob where there is no work tree, or some commits of it.
+
+    A commit is its revision, what it says it does, and the files that it changes.
+    """
+
+    number: int
+    tree: SourceTree
+    files: Sequence[tuple[SourceFile, str]] = ()
+    commits: Sequence[tuple[str, str, Sequence[Change]]] = ()
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a job gave. `unreadable` are (path, reason)."""
+
+    job: _Job
+    mined: list[_Mined] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    functions: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, extract: Extract, path: str, revision: str) -> None:
+        self.functions += extract.functions
+        self.candidates += extract.candidates
+        self.mined += [_mined(self.job.tree, found, path, revision) for found in extract.pairs]
+
+
+def _mined(tree: SourceTree, found: Found, path: str, revision: str) -> _Mined:
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    pair = Pair(
+        found.query,
+        found.document,
+        found.task,
+        found.language,
+        tree.source,
+        tree.licence,
+        path,
+        found.kind,
+        revision,
+    )
+    return pair, fingerprint(pair.query), fingerprint(pair.document)
 
 
 def mine(
     trees: Sequence[SourceTree],
     *,
     held_out: Sequence[str] = (),
-    per_source: int = PER_SOURCE,
+    per_source: int | None = PER_SOURCE,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[MiningProgress], None] | None = None,
+    on_skip: Callable[[str, str], None] | None = None,
 ) -> Iterator[Pair]:
-    """The pairs of all trees, tree by tree, no query and no document twice (up to case and white space).
+    """The pairs of all trees, tree by tree; of one task no query and no document twice (up to case and white space).
 
-    `held_out` are repositories (`owner/name`) of which nothing may appear. At most `per_source` pairs come
-    from one tree: those with the smallest fingerprints, which is as good as drawn by lot and the same in
-    every run. `workers` processes share the files; None takes one a processor. `progress` is called with
-    (trees done, trees in all, package).
+    `held_out` are repositories (`owner/name`) of which nothing may appear. At most `per_source` pairs of a task come
+    from one tree: those with the smallest fingerprints, which is as good as drawn by lot and the same in every run;
+    with None there is no limit, and the pairs stream. `workers` processes share the work, 0 leaves it to this one;
+    None takes one a processor. `progress` is called now and then; `on_skip` with (place, one-line reason) of a tree
+    or file that cannot be read.
     """
-    seen_queries: set[int] = set()
-    seen_documents: set[int] = set()
-    found: list[_Mined] = []
+    state = MiningProgress(trees_total=len(trees))
+    seen: dict[Task, tuple[set[int], set[int]]] = {task: (set(), set()) for task in Task}
+    skip = on_skip or (lambda place, reason: None)
+    jobs = _jobs(trees, tuple(held_out), skip)
+    results = in_order(_run, jobs, cores() if workers is None else workers)
+    for number, parts in groupby(results, key=lambda done: done.job.number):
+        tree = trees[number]
+        state.trees, state.source = number, tree.source
+        watched = _watched(parts, state, skip, progress)
+        fresh = (mined for mined in _of_tree(watched) if _is_new(mined, seen))
+        yield from (pair for pair, _, _ in (fresh if per_source is None else _capped(fresh, per_source)))
+    state.trees = len(trees)
+    if progress:
+        progress(state)
 
-    def chosen(done: int) -> Iterator[Pair]:
-        fresh: list[_Mined] = []
-        for mined in found:
-            _, query, document = mined
-            if query not in seen_queries and document not in seen_documents:
-                seen_queries.add(query)
-                seen_documents.add(document)
-                fresh.append(mined)
-        found.clear()
-        if len(fresh) > per_source:
-            limit = sorted(document for _, _, document in fresh)[per_source]
-            fresh = [mined for mined in fresh if mined[2] < limit]
+
+def _watched(
+    parts: Iterable[_Done],
+    state: MiningProgress,
+    skip: Callable[[str, str], None],
+    progress: Callable[[MiningProgress], None] | None,
+) -> Iterator[_Done]:
+    for done in parts:
+        state.files += len(done.job.files)
+        state.commits += len(done.job.commits)
+        state.functions += done.functions
+        for path, reason in done.unreadable:
+            skip(str(done.job.tree.path / path), reason)
         if progress:
-            progress(done, len(trees), str(trees[done - 1].package))
-        return (pair for pair, _, _ in fresh)
-
-    done = 0
-    for number, batch in _in_order(_tasks(trees, tuple(held_out)), workers or os.cpu_count() or 1):
-        while done < number:
-            done += 1
-            yield from chosen(done)
-        found += batch
-    while done < len(trees):
-        done += 1
-        yield from chosen(done)
+            progress(state)
+        yield done
 
 
-_Task = tuple[int, SourceTree, list[SourceFile]]
+def _of_tree(parts: Iterable[_Done]) -> Iterator[_Mined]:
+    with Equivalents() as equivalents:
+        for done in parts:
+            yield from done.mined
+            tree = done.job.tree
+            for candidate in done.candidates:
+                for kind, other in equivalents.meet(candidate):
+                    found = Found(kind, Task.CODE2CODE, other.text, candidate.text, candidate.language)
+                    yield _mined(tree, found, candidate.path, tree.revision)
 
 
-def _tasks(trees: Sequence[SourceTree], held_out: tuple[str, ...]) -> Iterator[_Task]:
+def _is_new(mined: _Mined, seen: dict[Task, tuple[set[int], set[int]]]) -> bool:
+    pair, query, document = mined
+    queries, documents = seen[pair.task]
+    if query == document or query in queries or document in documents:
+        return False
+    queries.add(query)
+    documents.add(document)
+    return True
+
+
+def _capped(mined: Iterable[_Mined], limit: int) -> list[_Mined]:
+    every = list(mined)
+    beyond: dict[Task, int] = {}
+    for task in Task:
+        documents = sorted(document for pair, _, document in every if pair.task is task)
+        if len(documents) > limit:
+            beyond[task] = documents[limit]
+    return [entry for entry in every if entry[0].task not in beyond or entry[2] < beyond[entry[0].task]]
+
+
+def _jobs(
+    trees: Sequence[SourceTree], held_out: tuple[str, ...], skip: Callable[[str, str], None]
+) -> Iterator[_Job]:
     for number, tree in enumerate(trees):
-        files = (
-            file for file in walk(tree.path, max_bytes=_MAX_BYTES) if is_source_path(file.path, held_out)
-        )
-        while batch := list(islice(files, _BATCH)):
-            yield number, tree, batch
-
-
-def _in_order(tasks: Iterable[_Task], workers: int) -> Iterator[tuple[int, list[_Mined]]]:
-    """(tree number, its mined pairs) of every task, in the tasks' order."""
-    with ProcessPoolExecutor(workers) as pool:
-        pending: deque[tuple[int, Future[list[_Mined]]]] = deque()
+        if tree.is_held_out(held_out):
+            skip(str(tree.path), "held out: search quality is measured on it")
+            continue
         try:
-            for number, tree, files in tasks:
-                pending.append((number, pool.submit(_mine_files, tree, files)))
-                if len(pending) >= _PENDING:
-                    first, job = pending.popleft()
-                    yield first, job.result()
-            while pending:
-                first, job = pending.popleft()
-                yield first, job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            yield from _jobs_of(number, tree, held_out, skip)
+        except InputError as error:
+            skip(str(tree.path), str(error))
 
 
-def _mine_files(tree: SourceTree, files: list[SourceFile]) -> list[_Mined]:
-    pairs = (pair for file in files for pair in _mine_file(tree, file))
-    return [(pair, fingerprint(pair.query), fingerprint(pair.document)) for pair in pairs]
-
-
-def _mine_file(tree: SourceTree, file: SourceFile) -> Iterator[Pair]:
-    try:
-        text = decode(Path(tree.path, file.path).read_bytes())
-    except OSError:
-        return  # gone or unreadable since it was listed
-    if text is None or not is_trainable(text):
-        return
-    found = (
-        _from_document(text, file.language)
-        if file.language in ("markdown", "rst")
-        else _from_code(text, file)
+def _jobs_of(
+    number: int, tree: SourceTree, held_out: tuple[str, ...], skip: Callable[[str, str], None]
+) -> Iterator[_Job]:
+    files = (
+        entry
+        for entry in tree.files(held_out, lambda path, reason: skip(str(tree.path / path), reason))
+        if entry[0].language in GRAMMARS or entry[0].language in DOCUMENTS
     )
-    package = tree.package
-    path = file.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    for kind, query, document, language in found:
-        if len(document) >= _MIN_DOCUMENT and not has_secret(document):
-            task = Task.QA if kind == SECTION else Task.NL2CODE
-            yield Pair(query, document, task, language, str(package), package.licence, path, kind)
+    while batch := list(islice(files, _FILES)):
+        yield _Job(number, tree, files=batch)
+    if tree.repository is not None:
+        commits = _changes(tree.repository, held_out)
+        while some := list(islice(commits, _COMMITS)):
+            yield _Job(number, tree, commits=some)
 
 
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_Found = tuple[str, str, str, str]  # kind, query, document, language
+def _changes(
+    repository: Repository, held_out: tuple[str, ...]
+) -> Iterator[tuple[str, str, Sequence[Change]]]:
+    for commit in git.commits(repository, MAX_COMMITS):
+        if is_minable_commit(commit):
+            changes = [change for change in commit.changes if is_minable(change.path, held_out)]
+            if changes:
+                yield commit.revision, query_of(commit, held_out), changes
 
 
-def _from_code(text: str, file: SourceFile) -> Iterator[_Found]:
-    if file.language == "r":
-        # roxygen2 lets blank lines stand between its comments and what they document.
-        text = _ROXYGEN_GAP.sub("", text)
-    elsewhere = _pod(text) if file.language == "perl" else {}
-    for definition in definitions(text, file.language):
-        documentation = definition.doc or elsewhere.get(definition.name.rpartition(".")[2], "")
-        body = definition.text[definition.body_start :]
-        if body.count("\n") + 1 < _MIN_BODY_LINES and len(body) < 2 * _MIN_DOCUMENT:
-            continue  # getters, setters, aliases, declarations: their name says it all
-        if documentation and is_query(query := summary(documentation)):
-            yield DOCUMENTATION, query, _cut(definition.text), file.language
-        elif (
-            fingerprint(definition.text) % _NAMES_ONE_IN == 0
-            and len(body) < _MAX_DOCUMENT
-            and (name := _name_query(definition))
-        ):
-            yield NAME, name, _masked(definition), file.language
-
-
-_ROXYGEN_GAP = re.compile(r"(?<=\n)(?:[ \t]*\n)+(?=[\w.`]+[ \t]*(?:<-|=)[ \t]*function\b)")
-_POD_ENTRY = re.compile(
-    r"^=(?:head[2-4]|item)[ \t]+(?:[\w$]+[ \t]*(?:->|=)[ \t]*)*(?:[\w:]+::)?(\w+)[^\n]*\n", re.M
-)
-_POD_END = re.compile(r"^=(?:head\d|item|back|cut|over)\b", re.M)
-
-
-def _pod(text: str) -> dict[str, str]:
-    """What Perl's manual sections (perlpod) say about each subroutine: often far from it, behind `__END__`."""
-    found: dict[str, str] = {}
-    for entry in _POD_ENTRY.finditer(text):
-        end = _POD_END.search(text, entry.end())
-        body = text[entry.end() : end.start() if end else len(text)].lstrip("\n")
-        # An indented paragraph is verbatim: a synopsis, before the prose.
-        while body.startswith((" ", "\t")):
-            body = body.partition("\n\n")[2].lstrip("\n")
-        found.setdefault(entry[1], body)
-    return found
-
-
-def _name_query(definition: Definition) -> str:
-    """The words of a function's name, with those of what it stands in; "" unless it says something itself."""
-    if definition.kind not in ("function", "method"):
-        return ""
-    *scope, bare = definition.name.split(".")
-    own = [word for word in _WORDS.findall(bare) if len(word) > 1]
-    if len(own) < 2 or len(set(own)) < 2 or own[0] == "test":
-        return ""
-    return " ".join([*(_WORDS.findall(scope[-1]) if scope else ()), *own]).lower()
-
-
-def _masked(definition: Definition) -> str:
-    bare = re.escape(definition.name.rpartition(".")[2])
-    return re.sub(rf"(?<![\w$]){bare}(?![\w$])", "_", definition.text)
-
-
-def _from_document(text: str, language: str) -> Iterator[_Found]:
-    for section in sections(text, language):
-        heading = clean_prose(section.heading)
-        if is_query(heading):
-            yield SECTION, heading, _cut(section.text), language
-        for example in section.examples:
-            introduction = clean_prose(example.introduction)
-            query = introduction if is_query(introduction) else heading
-            if example.code.count("\n") >= 2 and example.language and is_query(query):
-                yield EXAMPLE, query, _cut(example.code), example.language
-
-
-def _cut(text: str) -> str:
-    """As many whole lines of a text as a document may have."""
-    if len(text) <= _MAX_DOCUMENT:
-        return text
-    return text[: text.rfind("\n", 0, _MAX_DOCUMENT) if "\n" in text[:_MAX_DOCUMENT] else _MAX_DOCUMENT]
+def _run(job: _Job) -> _Done:
+    done = _Done(job)
+    tree = job.tree
+    with ExitStack() as stack:
+        blobs = (
+            stack.enter_context(Blobs(tree.path, MAX_BYTES))
+            if job.commits or any(blob for _, blob in job.files)
+            else None
+        )
+        for file, blob in job.files:
+            try:
+                data = blobs.read(blob) if blobs and blob else (tree.path / file.path).read_bytes()
+            except OSError as error:  # gone or unreadable since it was listed
+                done.unreadable.append((file.path, f"cannot be read: {error.strerror}"))
+                continue
+            text = None if data is None else decode(data)
+            if text is not None:
+                done.add(extract(text, file.path, file.language), file.path, tree.revision)
+        for revision, query, changes in job.commits:
+            assert blobs
+            for change, found in extract_change(query, changes, blobs):
+                done.add(found, change.path, revision)
+    return done

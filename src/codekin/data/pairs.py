@@ -19,7 +19,7 @@ from codekin.errors import InputError
 from codekin.tasks import Task
 
 _REQUIRED = ("query", "document", "task")
-_OPTIONAL = ("language", "source", "licence", "path", "kind")
+_OPTIONAL = ("language", "source", "licence", "path", "kind", "revision")
 _FIELDS = (*_REQUIRED, *_OPTIONAL, "negatives")
 _ROW_GROUP = 8192
 UNKNOWN = "unknown"
@@ -32,8 +32,8 @@ class Pair:
     `language` is the document's ("" where nothing says), `source` names the package it was mined from
     (`ecosystem:name@version`) or the data set, `licence` is that one's SPDX expression or "unknown", `path` the
     file inside it. `kind` says how the pair was found, so that a recipe can weigh the kinds
-    (`codekin.data.mining` lists its own). `negatives` are documents that look alike and do not answer the query,
-    hardest first.
+    (`codekin.data.mining` lists its own). `revision` is the git commit in which the document stands at that path.
+    `negatives` are documents that look alike and do not answer the query, hardest first.
     """
 
     query: str
@@ -44,6 +44,7 @@ class Pair:
     licence: str = UNKNOWN
     path: str = ""
     kind: str = ""
+    revision: str = ""
     negatives: tuple[str, ...] = ()
 
 
@@ -66,7 +67,7 @@ def read_pairs(
 
     Raises InputError naming the file, and the line or number of a record that is not a pair.
     """
-    defaults: Record = {"language": language, "source": source, "licence": licence, "path": "", "kind": ""}
+    defaults: Record = {"language": language, "source": source, "licence": licence}
     if task is not None:
         defaults["task"] = task.value
     if isinstance(where, str) and where.startswith(PREFIX):
@@ -93,8 +94,9 @@ def parse_pair(line: str | bytes, where: str) -> Pair:
 def format_pair(pair: Pair) -> str:
     """The line of JSONL that `parse_pair` reads, with its newline."""
     record = _record(pair)
-    if not pair.negatives:
-        del record["negatives"]
+    for field in ("revision", "negatives"):
+        if not record[field]:
+            del record[field]
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -12,6 +12,13 @@ from codekin.source import LANGUAGES, language_of
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*\{?\.?([\w+#.-]*)")
 _ATX = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$")
 _UNDERLINE = re.compile(r"^([=\-~^\"'`:.*+#_<>])\1{2,}\s*$")
+# Questions of an FAQ that are no headings: "**Why?**", "Q: Why?", "<summary>Why?</summary>".
+_QUESTION = re.compile(
+    r"^ {0,3}(?:(?P<bold>\*\*|__)(?:Q\d*[.:)] *)?(?P<bare>[^*_].*\?)(?P=bold)"
+    r"|(?:\*\*)?Q(?:uestion)?\d*[.:)](?:\*\*)? +(?P<told>.*\?)(?:\*\*)?"
+    r"|<summary>(?:<\w+>)?(?P<folded>[^<>]*\?)(?:</\w+>)?</summary>)\s*$"
+)
+_ANSWER = re.compile(r"^\s*(?:\*\*)?A(?:nswer)?[.:](?:\*\*)?\s+")
 _DIRECTIVE = re.compile(r"^(\s*)\.\. (?:code-block|sourcecode|code|highlight|prompt)::\s*([\w+#-]*)")
 _ALIASES = {
     "c++": "cpp",
@@ -25,7 +32,7 @@ _ALIASES = {
 
 @dataclass(slots=True)
 class Section:
-    """A heading and the text under it, up to the next heading; `examples` are its code blocks."""
+    """A heading, or an FAQ's question, and the text under it, up to the next; `examples` are its code blocks."""
 
     heading: str
     text: str = ""
@@ -64,7 +71,7 @@ def sections(text: str, language: str) -> Iterator[Section]:
 
 
 def _close(section: Section, lines: list[str]) -> Section:
-    section.text = "\n".join(lines).strip()
+    section.text = _ANSWER.sub("", "\n".join(lines).strip())
     return section
 
 
@@ -73,6 +80,8 @@ def _heading(lines: list[str], row: int, language: str) -> tuple[str, int]:
     line = lines[row]
     if language == "markdown" and (match := _ATX.match(line)):
         return match[1], 1
+    if "?" in line and (match := _QUESTION.match(line)):
+        return match["bare"] or match["told"] or match["folded"], 1
     following = lines[row + 1] if row + 1 < len(lines) else ""
     if (
         line.strip()

@@ -10,7 +10,7 @@ from codekin.source.comments import clean_comment, clean_string
 from codekin.source.grammars import Grammar
 from codekin.source.languages import words
 from codekin.source.naming import text_of
-from codekin.source.syntax import LINE_LIMIT, Piece, flatten, grammar_of, outline
+from codekin.source.syntax import LINE_LIMIT, Piece, grammar_of, outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Definition:
     decorators but without its documentation, which is `doc`: comment marks stripped and dedented, tags such
     as @param left in, "" if there is none. `body_start` is the offset in `text` where the body begins, so
     that text[:body_start] is the signature. Lines are 1-based and inclusive, those of the whole source,
-    comments in front not counted.
+    comments in front not counted. `within` is the signature of the class, impl or the like that it stands in,
+    "" at the top level.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Definition:
     text: str
     doc: str
     body_start: int
+    within: str = ""
 
 
 def definitions(text: str, language: str) -> list[Definition]:
@@ -40,14 +42,25 @@ def definitions(text: str, language: str) -> list[Definition]:
         return []
     source = text.encode("utf-8", "replace")
     unlimited = len(source) + 1
-    return [
-        _definition(piece, source, grammar, language)
-        for piece in flatten(outline(source, grammar, unlimited, unlimited))
-        if piece.kind not in ("impl", "package")
-    ]
+    found: list[Definition] = []
+    stack = [(piece, "") for piece in reversed(outline(source, grammar, unlimited, unlimited))]
+    while stack:
+        piece, within = stack.pop()
+        if piece.names and piece.kind not in ("impl", "package"):
+            found.append(_definition(piece, source, grammar, language, within))
+        if piece.children:
+            inside = _signature(piece, source, grammar) if piece.names else within
+            stack += [(child, inside) for child in reversed(piece.children)]
+    return found
 
 
-def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str) -> Definition:
+def _signature(piece: Piece, source: bytes, grammar: Grammar) -> str:
+    body = _body(piece.core, grammar)
+    end = body.start_byte if body is not None else source.find(b"\n", piece.core.start_byte)
+    return " ".join(source[piece.core.start_byte : end].decode("utf-8", "replace").split())
+
+
+def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str, within: str) -> Definition:
     core = piece.core
     start, start_row = piece.start_byte, piece.own_row
     body = _body(core, grammar)
@@ -90,6 +103,7 @@ def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str) ->
         code.decode("utf-8", "replace"),
         doc,
         len(code[: max(signature, 0)].decode("utf-8", "replace")),
+        within,
     )
 
 
