@@ -121,17 +121,11 @@ def run(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-de
     (root / "recipe.toml").write_text(RECIPE)
     _teacher(root / "teacher")
 
-    def go(name: str, work: str = "work"):  # type: ignore[no-untyped-def]
-        return train_static(
-            load_recipe(root / "recipe.toml"),
-            pairs=root / "pairs.jsonl",
-            teacher=root / "teacher",
-            work=root / work,
-            output=root / name,
-            log=lambda _: None,
-        )
+    def go(name: str):  # type: ignore[no-untyped-def]
+        named = [f"data.source={root / 'pairs.jsonl'}", f"teacher.model={root / 'teacher'}"]
+        return train_static(load_recipe(root / "recipe.toml", named), output=root / name, log=lambda _: None)
 
-    return root, go, go("model")
+    return root, go, go("run")
 
 
 def test_training_improves_on_unseen_packages(run) -> None:  # type: ignore[no-untyped-def]
@@ -140,7 +134,7 @@ def test_training_improves_on_unseen_packages(run) -> None:  # type: ignore[no-u
     # The files say the same as the run: quantisation and the numpy model cost next to nothing.
     _, held_out = split(distinct(root / "pairs.jsonl"), 0.15)
     assert len(held_out) == report.held_out > 50
-    model = Embedder(str(root / "model"))
+    model = Embedder(str(root / "run" / "model"))
     queries = torch.from_numpy(model.encode([pair.query for pair in held_out]))
     documents = torch.from_numpy(model.encode([pair.document for pair in held_out]))
     assert ndcg_at_10(queries, documents) == pytest.approx(report.best_ndcg, abs=0.02)
@@ -148,10 +142,10 @@ def test_training_improves_on_unseen_packages(run) -> None:  # type: ignore[no-u
 
 def test_the_same_run_twice_is_the_same_model(run) -> None:  # type: ignore[no-untyped-def]
     root, go, report = run
-    again = go("again", work="other-work")
+    again = go("again")
     assert again.epoch_ndcg == report.epoch_ndcg
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
-        assert (root / "again" / file).read_bytes() == (root / "model" / file).read_bytes()
+        assert (root / "again" / "model" / file).read_bytes() == (root / "run" / "model" / file).read_bytes()
 
 
 def test_training_leaves_the_arithmetic_as_it_was(run) -> None:  # type: ignore[no-untyped-def]

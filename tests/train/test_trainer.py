@@ -12,15 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import pre_tokenizers, trainers
+from tokenizers.models import BPE
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 from synonyms import synonym_pairs  # noqa: E402
 
 from codekin import Embedder  # noqa: E402
 from codekin.data import write_pairs  # noqa: E402
+from codekin.embed.tokens import qwen2_tokenizer  # noqa: E402
 from codekin.errors import InputError  # noqa: E402
-from codekin.tasks import Role  # noqa: E402
+from codekin.tasks import Role, Task, instruction  # noqa: E402
 from codekin.train import DecoderRecipe, TrainReport, load_recipe, train_decoder  # noqa: E402
 from codekin.train.dev import ndcg_at_10  # noqa: E402
 
@@ -37,22 +41,47 @@ base = "{base}"
 pooling = "last"
 sizes = [16, 32]
 [training]
-steps = 24
+steps = 40
 batch = 16
-max_length = 160
-learning_rate = 5e-3
+max_length = 64
+learning_rate = 1e-2
 warm_up = 4
-pack_tokens = 1500
-evaluate_every = 8
+pack_tokens = 400
+evaluate_every = 10
 """
 
 
+def backbone(folder: Path, texts: list[str]) -> Path:
+    """A Qwen2 decoder of two layers with random weights, and a tokenizer that knows the words of the texts."""
+    tokenizer = qwen2_tokenizer(BPE(), {})
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(7)
+    config = transformers.Qwen2Config(
+        vocab_size=420,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+    transformers.Qwen2Model(config).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def root(decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    pairs = synonym_pairs(240)
-    write_pairs(folder / "pairs.jsonl", pairs[:200])
-    write_pairs(folder / "dev", pairs[200:], split="dev")
+    pairs = synonym_pairs(440)
+    texts = [text for pair in pairs for text in (pair.query, pair.document)]
+    decoder = backbone(folder / "backbone", texts + [instruction(Task.NL2CODE, role) for role in Role])
+    write_pairs(folder / "pairs.jsonl", pairs[:400])
+    write_pairs(folder / "dev", pairs[400:], split="dev")
     (folder / "recipe.toml").write_text(RECIPE.format(root=folder, base=decoder))
     return folder
 
@@ -78,13 +107,15 @@ def whole(root: Path) -> tuple[Path, TrainReport]:
 
 def test_the_loss_falls_and_the_best_model_is_kept(root: Path, whole: tuple[Path, TrainReport]) -> None:
     folder, report = whole
-    assert np.mean(losses(folder)[-4:]) < 0.8 * np.mean(losses(folder)[:4])
+    chance = np.log(16)  # where all vectors are alike
+    assert np.mean(losses(folder)[-4:]) < chance - 0.3
     means = {line["step"]: line["mean"] for line in log(folder) if "mean" in line}
-    assert sorted(means) == [0, 8, 16, 24]
+    assert sorted(means) == [0, 10, 20, 30, 40]
+    assert max(means.values()) > means[0] + 0.1
     assert report.best_step == max(means, key=lambda step: means[step]) > 0
     # What was written is what was measured.
-    pairs = synonym_pairs(240)[200:]
-    model = Embedder(folder / "model", dtype="float32", max_length=160)
+    pairs = synonym_pairs(440)[400:]
+    model = Embedder(folder / "model", dtype="float32", max_length=64)
     assert model.sizes == (16, 32)
     queries = model.encode([pair.query for pair in pairs], role=Role.QUERY)
     documents = model.encode([pair.document for pair in pairs])
@@ -121,14 +152,14 @@ def test_killed_and_resumed_is_the_same_run(root: Path, whole: tuple[Path, Train
     try:
         # Killed between two checkpoints, wherever it happens to be.
         while process.poll() is None and not (
-            (output / "checkpoint.pt").is_file() and len(losses_so_far(output)) >= 10
+            (output / "checkpoint.pt").is_file() and len(losses_so_far(output)) >= 12
         ):
             time.sleep(0.01)
         assert process.poll() is None, process.communicate()[1]
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert len(losses_so_far(output)) < 24
+    assert len(losses_so_far(output)) < 40
     again = train_decoder(recipe(root), output=output, resume=True, dtype="float32")
     assert losses(output) == losses(folder)
     assert (again.best_step, again.figures) == (report.best_step, report.figures)
@@ -154,7 +185,7 @@ def test_under_torchrun_the_losses_are_those_of_one_process(
     "overrides",
     [
         ("training.pack_tokens=100000",),
-        ("training.pack_tokens=800", "training.checkpointing=true"),
+        ("training.pack_tokens=200", "training.checkpointing=true"),
     ],
 )
 def test_what_saves_memory_changes_no_loss(
@@ -174,12 +205,13 @@ def test_lora_is_merged_into_what_is_saved(root: Path, tmp_path: Path) -> None:
         "model.frozen=1",
         "data.negatives=1",
         "model.pooling=mean",
-        "training.learning_rate=2e-2",
+        "training.steps=8",
+        "training.evaluate_every=4",
     )
     report = train_decoder(lora, output=tmp_path, dtype="float32")
-    assert np.mean(losses(tmp_path)[-4:]) < np.mean(losses(tmp_path)[:4])
-    pairs = synonym_pairs(240)[200:]
-    model = Embedder(tmp_path / "model", dtype="float32", max_length=160)
+    assert losses(tmp_path)[-1] < losses(tmp_path)[0]
+    pairs = synonym_pairs(440)[400:]
+    model = Embedder(tmp_path / "model", dtype="float32", max_length=64)
     assert model.pooling == "mean"
     queries = model.encode([pair.query for pair in pairs], role=Role.QUERY)
     documents = model.encode([pair.document for pair in pairs])
@@ -197,12 +229,13 @@ def tensors(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_sixteen_bits_learn_as_well(
-    root: Path, whole: tuple[Path, TrainReport], dtype: str, tmp_path: Path
-) -> None:
-    short = recipe(root, "data.dev=[]", "training.steps=4", "training.evaluate_every=4")
+def test_sixteen_bits_learn(root: Path, dtype: str, tmp_path: Path) -> None:
+    short = recipe(root, "data.dev=[]", "training.steps=12", "training.evaluate_every=12")
     train_decoder(short, output=tmp_path, device="cpu", dtype=dtype)
-    assert losses(tmp_path)[:4] == pytest.approx(losses(whole[0])[:4], abs=0.1)
+    assert losses(tmp_path)[-1] < losses(tmp_path)[0] / 2
+    # float16's first steps overflow and are left out, until the scale of the loss fits.
+    norms = [line["norm"] for line in log(tmp_path)]
+    assert (norms[0] is None) == (dtype == "float16") and norms[-1] > 0
     assert tensors(tmp_path / "model")["norm.weight"].dtype == np.float32
 
 

@@ -14,6 +14,7 @@ from codekin.cli.rank import rank
 from codekin.cli.related import related
 from codekin.cli.search import search
 from codekin.cli.status import status
+from codekin.cli.train import train
 
 
 class _InOrder(click.Group):
@@ -25,7 +26,7 @@ class _InOrder(click.Group):
 
 @click.group(
     cls=_InOrder,
-    commands=[search, related, index, status, rank, embed, label, models, data],
+    commands=[search, related, index, status, rank, embed, label, models, data, train],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 found or done, 1 nothing found, 2 error.",
 )

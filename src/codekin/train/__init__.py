@@ -9,6 +9,7 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
+from codekin.train.ablation import ablate, table
 from codekin.train.recipe import DecoderRecipe, Recipe, StaticRecipe, load_recipe
 from codekin.train.static import StaticReport, train_static
 from codekin.train.trainer import TrainReport, train_decoder
@@ -19,7 +20,9 @@ __all__ = [
     "StaticRecipe",
     "StaticReport",
     "TrainReport",
+    "ablate",
     "load_recipe",
+    "table",
     "train_decoder",
     "train_static",
 ]

@@ -39,7 +39,8 @@ class Journal:
             for name, figure in figures.items():
                 several = figure if isinstance(figure, dict) else {"": figure}
                 for key, value in several.items():
-                    self._board.add_scalar(f"{name}/{key}".rstrip("/"), value, step)
+                    if value is not None:
+                        self._board.add_scalar(f"{name}/{key}".rstrip("/"), value, step)
 
 
 def _up_to(path: Path, step: int) -> list[str]:

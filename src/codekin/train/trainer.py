@@ -144,10 +144,11 @@ class _Run:
         while self.step < training.steps:
             began = time.monotonic()
             self._position, rows = next(self._batches)
-            loss, tokens, norm = self._learn([self._pairs[int(row)] for row in rows])
+            rate = self._rate()
+            loss, tokens, norm = self._learn([self._pairs[int(row)] for row in rows], rate)
             self.step += 1
             seconds = time.monotonic() - began
-            self._note(loss=loss, learning_rate=self._rate(), norm=norm, tokens=tokens, seconds=seconds)
+            self._note(loss=loss, learning_rate=rate, norm=norm, tokens=tokens, seconds=seconds)
             if progress and not self._rank:
                 progress(self.step, training.steps, f"loss {loss:.4f}{self._told()}")
             if self.step % training.evaluate_every == 0 or self.step == training.steps:
@@ -161,8 +162,8 @@ class _Run:
             f"the checkpoint of step {self._saved} is whole" if self._saved else "there is no checkpoint yet"
         )
 
-    def _learn(self, pairs: Sequence[Pair]) -> tuple[float, int, float]:
-        """One step: the loss before it, the batch's tokens, the gradient's norm."""
+    def _learn(self, pairs: Sequence[Pair], rate: float) -> tuple[float, int, float | None]:
+        """One step: the loss before it, the batch's tokens, the gradient's norm; None where float16 overflowed."""
         # What is drawn at random depends on nothing that was before, so that a resumed run draws the same.
         torch.manual_seed((self._recipe.seed << 32) + (self.step << 12) + self._rank)
         texts = self._texts(pairs)
@@ -189,10 +190,10 @@ class _Run:
                 f"training.learning_rate or raise training.warm_up and start anew; {self.kept()}"
             )
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        return loss, sum(map(len, ordered)), norm
+        return loss, sum(map(len, ordered)), norm if math.isfinite(norm) else None
 
     def _texts(self, pairs: Sequence[Pair]) -> list[Tokens]:
         """The tokens of all queries, then of their documents, then of the hard negatives."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from codekin.data import Pair, Sampler, answer_labels, read_pairs
 from codekin.errors import InputError
 from codekin.train.recipe import StaticRecipe
+from codekin.train.static.sources import pairs_file, teacher_folder
 from codekin.train.static.stages import contrast, distil, ndcg_at_10
 from codekin.train.static.student import Bags, StaticStudent, write_model
 from codekin.train.static.teacher import Teacher, VectorCache
@@ -45,30 +46,23 @@ class StaticReport:
         return max(self.distilled_ndcg, *self.epoch_ndcg)
 
 
-def train_static(
-    choices: StaticRecipe,
-    *,
-    pairs: Path,
-    teacher: Path,
-    work: Path,
-    output: Path,
-    log: Callable[[str], None] = print,
-) -> StaticReport:
-    """Train the static model of a recipe and write it to `output`.
+def train_static(choices: StaticRecipe, *, output: Path, log: Callable[[str], None] = print) -> StaticReport:
+    """Train the static model of a recipe and write it to `model/` in `output`, which codekin.Embedder loads.
 
-    `pairs` is a file as `codekin.data` writes it, `teacher` a folder that `Teacher` reads; `work` keeps the
-    teacher's vectors for the next run. The same files, recipe and machine give the same model. Raises InputError
-    for pairs that cannot be used, ModelError for a teacher that cannot.
+    What it takes to get there stays in `output` for the next run: the corpus and its pairs, the teacher's vectors.
+    The same recipe, files and machine give the same model. Raises InputError for pairs that cannot be used,
+    ModelError for a teacher that cannot.
     """
     began = time.monotonic()
     sizes, limit = choices.model.sizes, choices.data.max_tokens
     torch.manual_seed(choices.seed)
     rng = np.random.default_rng(choices.seed)
 
+    pairs = pairs_file(choices.data.source, output, log)
     training, held_out = split(distinct(pairs), choices.data.held_out)
     training = training[: choices.data.pairs]
     log(f"{len(training)} pairs to train on, {len(held_out)} held out")
-    guide = Teacher(teacher, max_tokens=choices.teacher.max_tokens)
+    guide = Teacher(teacher_folder(choices.teacher.model), max_tokens=choices.teacher.max_tokens)
     tokenizer = build_tokenizer(
         guide.vocabulary,
         (text for pair in training[:_VOCABULARY_PAIRS] for text in (pair.query, pair.document)),
@@ -81,7 +75,7 @@ def train_static(
     taught_texts += [pair.document for pair in training[: choices.teacher.documents]]
     ids = tokenizer.get_vocab()
     words = [token.removeprefix("##") for token in sorted(ids, key=lambda token: ids[token])]
-    cache = VectorCache(guide, work / "teacher")
+    cache = VectorCache(guide, output / "teacher")
     cache.fill(words + taught_texts, lambda done, total: log(f"teacher: {done} of {total} texts"))
     matrix = cache.matrix()
     project = Projection(matrix[cache.rows(taught_texts)], choices.model.dimensions)
@@ -124,7 +118,7 @@ def train_static(
             )
     finally:
         torch.set_flush_denormal(False)
-    write_model(output, student, tokenizer, sizes, choices.licence)
+    write_model(output / "model", student, tokenizer, sizes, choices.licence)
     return StaticReport(
         pairs=dict(Counter(languages).most_common()),
         held_out=len(held_out),
