@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from codekin.errors import ModelError
 
 # Below this, reading is cheaper than the memo's own file.
-_MEMO_BYTES = 64 << 20
+_MEMO_BYTES = 1 << 20
 _MEMO_ENTRIES = 256
 
 

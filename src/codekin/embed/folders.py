@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from codekin.embed.checkpoints import Checkpoint, spdx
 from codekin.embed.config import DecoderConfig, read_json
+from codekin.embed.fingerprints import fingerprint
 from codekin.embed.tokens import TextTokenizer
 from codekin.errors import MissingExtraError, ModelError
 
@@ -54,12 +54,7 @@ class StaticFiles:
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits that change with any byte of the three files."""
-        digest = hashlib.sha256()
-        for file in (self.config, self.tokenizer, self.tensors):
-            content = file.read_bytes()
-            digest.update(len(content).to_bytes(8, "little"))
-            digest.update(content)
-        return digest.hexdigest()[:32]
+        return fingerprint((self.config, self.tokenizer, self.tensors))
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,8 @@ class SafetensorsFiles:
         if pooling is not None:
             self._placed |= {f"pooling.{name}": (pooling, name) for name in _open(pooling).keys()}  # noqa: SIM118
         self.files = tuple(dict.fromkeys(file for file, _ in self._placed.values())) or (whole,)
-        self._opened = {file: _open(file) for file in self.files}
+        for file in self.files:
+            _open(file)
 
     def __contains__(self, tensor: str) -> bool:
         return tensor in self._placed
@@ -112,7 +108,8 @@ class SafetensorsFiles:
     def read(self, tensor: str) -> torch.Tensor:
         file, name = self._placed[tensor]
         try:
-            read: torch.Tensor = self._opened[file].get_tensor(name)
+            # A handle maps the whole file; with one of its own, a tensor's pages go when it goes.
+            read: torch.Tensor = _open(file).get_tensor(name)
         except Exception as error:  # the index may promise what the shard has not
             raise ModelError(f"{file}: tensor {tensor!r} cannot be read: {error}") from None
         if not read.is_floating_point() or read.itemsize < 2:
