@@ -187,6 +187,27 @@ def test_secrets_are_seen(secret: str):
     assert not has_secret(f'token = "{secret[:6]}"')
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('db_password = "hunter2!x"', True),
+        ("'apiKey': 'a1b2c3d4e5f6'", True),
+        ('client_secret => "s3cr3tvalue"', True),
+        ("url = postgres://admin:hunter22@db.example.org/x", True),
+        ("sk-proj-" + "a1B2c3D4" * 5, True),
+        ("eyJhbGciOiJIUzI1NiIsInR5cCI6.eyJzdWIiOiIxMjM0NTY3ODkwIiwi.SflKxwRJSMeKKF2QT4fwpM", True),
+        ('password = "changeme"', False),  # no digit: a placeholder
+        ('password = os.environ["PASSWORD1"]', False),
+        ('token = f"{kind}{number1}abcdef"', False),
+        ('key = "level9number"', False),
+        ("http://user:password@example.org", False),
+        ("the task-1234567890123456789012345678901234567890", False),
+    ],
+)
+def test_assigned_secrets(text: str, expected: bool):
+    assert has_secret(text) is expected
+
+
 @given(st.text(alphabet=st.characters(codec="utf-8")))
 def test_fingerprint_ignores_case_and_space(text: str):
     spaced = "\n ".join(text)

@@ -10,10 +10,11 @@ import pickle
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import PurePosixPath
 from types import TracebackType
+from typing import NamedTuple
 
 from codekin.source import LANGUAGES, Definition
 
@@ -28,8 +29,7 @@ Key = tuple[str, int]
 """A kind of equivalence, and the hash of what equivalents have in common."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A function, or a whole example without a name; `within` is the signature of the class that a method stands in."""
 
     name: str
@@ -135,6 +135,7 @@ _OF_FOLDER = {name: name for name in LANGUAGES} | _FOLDER_NAMES
 _SAME = {"tsx": "typescript"}
 
 
+@lru_cache(maxsize=16)  # asked for every function of a file
 def _place(path: str, language: str) -> tuple[str, str] | None:
     """Where a file stands among the versions of its example: its folder with the language's name left out, its stem."""
     pure = PurePosixPath(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from codekin.data.equivalents import Candidate, example_of, keys_of
 from codekin.data.filters import clean_prose, fingerprint, has_secret, is_query, is_trainable, summary
@@ -27,8 +28,7 @@ _NAMES_ONE_IN = 4
 _MIN_COMPLETED_LINES = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A pair whose origin is known to whoever asked for it."""
 
     kind: str
@@ -149,13 +149,14 @@ def _name_query(definition: Definition) -> str:
 
 
 def _masked(definition: Definition) -> str:
-    bare = re.escape(definition.name.rpartition(".")[2])
-    return re.sub(rf"(?<![\w$]){bare}(?![\w$])", "_", definition.text)
+    bare = definition.name.rpartition(".")[2]
+    if _TOKEN.fullmatch(bare):  # as nearly all are: no pattern is compiled for each
+        return _TOKEN.sub(lambda found: "_" if found[0] == bare else found[0], definition.text)
+    return re.sub(rf"(?<![\w$]){re.escape(bare)}(?![\w$])", "_", definition.text)
 
 
+_TOKEN = re.compile(r"[\w$]+")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
 _NUMBER = re.compile(r"^(?:Q?\d+(?:\.\d+)*[.:)]|\d+(?:\.\d+)+)\s+(?=\S)")
 
 

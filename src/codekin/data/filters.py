@@ -133,7 +133,7 @@ def is_trainable(text: str) -> bool:
 
 # What a credential begins with, and the rest of it. Plain text in front lets a pattern run as fast as a search for it.
 _CREDENTIALS = tuple(
-    (mark, re.compile(rf"{re.escape(mark)}(?<!\w{re.escape(mark)}){rest}"))
+    (mark, re.compile(re.escape(mark) + (rf"(?<!\w{re.escape(mark)})" if mark[0].isalpha() else "") + rest))
     for marks, rest in (
         ("AKIA ASIA", r"[0-9A-Z]{16}\b"),  # AWS
         ("ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9]{36}"),

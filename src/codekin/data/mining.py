@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby, islice
+from typing import NamedTuple
 
 from codekin.data import git
 from codekin.data.equivalents import Candidate, Equivalents
@@ -40,8 +41,19 @@ PER_SOURCE = 15_000
 
 _FILES, _COMMITS = 24, 16  # a job
 
-_Mined = tuple[Pair, int, int]
-"""A pair with the fingerprints of its query and document."""
+
+class _Mined(NamedTuple):
+    """What becomes a pair, and the fingerprints of its query and document. Tuples pass between processes fast."""
+
+    found: Found
+    path: str
+    revision: str
+    query: int
+    document: int
+
+    @classmethod
+    def of(cls, found: Found, path: str, revision: str) -> _Mined:
+        return cls(found, path, revision, fingerprint(found.query), fingerprint(found.document))
 
 
 @dataclass(slots=True)
@@ -82,23 +94,13 @@ class _Done:
     def add(self, extract: Extract, path: str, revision: str) -> None:
         self.functions += extract.functions
         self.candidates += extract.candidates
-        self.mined += [_mined(self.job.tree, found, path, revision) for found in extract.pairs]
+        self.mined += [_Mined.of(found, path, revision) for found in extract.pairs]
 
 
-def _mined(tree: SourceTree, found: Found, path: str, revision: str) -> _Mined:
-    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    pair = Pair(
-        found.query,
-        found.document,
-        found.task,
-        found.language,
-        tree.source,
-        tree.licence,
-        path,
-        found.kind,
-        revision,
-    )
-    return pair, fingerprint(pair.query), fingerprint(pair.document)
+def _pair(mined: _Mined, tree: SourceTree) -> Pair:
+    kind, task, query, document, language = mined.found
+    path = mined.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return Pair(query, document, task, language, tree.source, tree.licence, path, kind, mined.revision)
 
 
 def mine(
@@ -128,7 +130,7 @@ def mine(
         state.trees, state.source = number, tree.source
         watched = _watched(parts, state, skip, progress)
         fresh = (mined for mined in _of_tree(watched) if _is_new(mined, seen))
-        yield from (pair for pair, _, _ in (fresh if per_source is None else _capped(fresh, per_source)))
+        yield from (_pair(m, tree) for m in (fresh if per_source is None else _capped(fresh, per_source)))
     state.trees = len(trees)
     if progress:
         progress(state)
@@ -155,16 +157,15 @@ def _of_tree(parts: Iterable[_Done]) -> Iterator[_Mined]:
     with Equivalents() as equivalents:
         for done in parts:
             yield from done.mined
-            tree = done.job.tree
             for candidate in done.candidates:
                 for kind, other in equivalents.meet(candidate):
                     found = Found(kind, Task.CODE2CODE, other.text, candidate.text, candidate.language)
-                    yield _mined(tree, found, candidate.path, tree.revision)
+                    yield _Mined.of(found, candidate.path, done.job.tree.revision)
 
 
 def _is_new(mined: _Mined, seen: dict[Task, tuple[set[int], set[int]]]) -> bool:
-    pair, query, document = mined
-    queries, documents = seen[pair.task]
+    query, document = mined.query, mined.document
+    queries, documents = seen[mined.found.task]
     if query == document or query in queries or document in documents:
         return False
     queries.add(query)
@@ -176,10 +177,10 @@ def _capped(mined: Iterable[_Mined], limit: int) -> list[_Mined]:
     every = list(mined)
     beyond: dict[Task, int] = {}
     for task in Task:
-        documents = sorted(document for pair, _, document in every if pair.task is task)
+        documents = sorted(entry.document for entry in every if entry.found.task is task)
         if len(documents) > limit:
             beyond[task] = documents[limit]
-    return [entry for entry in every if entry[0].task not in beyond or entry[2] < beyond[entry[0].task]]
+    return [entry for entry in every if entry.document < beyond.get(entry.found.task, 1 << 64)]
 
 
 def _jobs(

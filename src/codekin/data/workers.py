@@ -44,8 +44,9 @@ def in_order(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
         return
     waiting: SimpleQueue[tuple[_Job, SimpleQueue[Any]] | None] = SimpleQueue()
     pending: deque[tuple[_Job, SimpleQueue[Any]]] = deque()
-    for _ in range(workers):
-        Thread(target=_serve, args=(function, waiting), daemon=True).start()
+    threads = [Thread(target=_serve, args=(function, waiting), daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
     try:
         for job in jobs:
             pending.append((job, SimpleQueue()))
@@ -58,8 +59,10 @@ def in_order(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
         with suppress(Exception):
             while True:
                 waiting.get_nowait()
-        for _ in range(workers):
+        for _ in threads:
             waiting.put(None)
+    for thread in threads:
+        thread.join()
 
 
 def _result(function: Callable[[_Job], _Result], job: _Job, answer: SimpleQueue[Any]) -> _Result:
