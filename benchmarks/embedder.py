@@ -56,7 +56,7 @@ def int8(model: str) -> Encode:
 def sentence_transformers(model: str) -> Encode:
     from sentence_transformers import SentenceTransformer, models
 
-    transformer = models.Transformer(model, model_args={"dtype": "float32"})
+    transformer = models.Transformer(model, model_kwargs={"dtype": "float32"})
     pooling = models.Pooling(transformer.get_word_embedding_dimension(), pooling_mode="lasttoken")
     embedder = SentenceTransformer(modules=[transformer, pooling, models.Normalize()], device="cpu")
     return lambda texts, prefix: embedder.encode(texts, prompt=prefix, show_progress_bar=False)
@@ -177,7 +177,7 @@ def real_texts(functions: int, queries: int) -> tuple[list[str], list[str]]:
                 line = (ast.get_docstring(node) or "").split("\n")[0]
                 if line:
                     documented.append(line)
-                elif len(source) < 8000:
+                elif len(source) < 4000:
                     sources.append(source)
     return spread(sorted(set(sources), key=len), functions), spread(sorted(set(documented), key=len), queries)
 
@@ -219,12 +219,22 @@ def random_model(folder: Path) -> str:
     return str(folder)
 
 
+def without_chat(model: Path, folder: Path) -> str:
+    """A folder of links to a model's files but its chat template: sentence-transformers wraps texts in it."""
+    for file in model.iterdir():
+        if not file.name.startswith("chat_template"):
+            (folder / file.name).symlink_to(file.resolve())
+    return str(folder)
+
+
 def unpacked(gguf: Path, folder: Path) -> str:
     """The folder of a GGUF file's decoder as transformers reads it, in float32."""
     from transformers import AutoModel, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
     AutoModel.from_pretrained(**where, dtype="float32").save_pretrained(folder)
     return str(folder)
 
@@ -271,7 +281,7 @@ def main() -> None:
         if args.model is None:
             model = random_model(Path(scratch))
         else:
-            model = unpacked(args.model, Path(scratch)) if args.model.is_file() else str(args.model)
+            model = (unpacked if args.model.is_file() else without_chat)(args.model, Path(scratch))
         chosen = [name for name in ENGINES if name in args.engines and name != "llama.cpp"]
         engines = [Engine(name, model) for name in chosen]
         if "llama.cpp" in args.engines and args.llama and importlib.util.find_spec("llama_cpp"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import sysconfig
 import warnings
 from collections.abc import Callable
@@ -255,6 +257,15 @@ def test_wrong_arguments(folder: Path) -> None:
     for option in ("device", "dtype", "pooling"):
         with pytest.raises(InputError, match=f"{option} is for decoders"):
             Embedder(**{option: "cpu"})
+
+
+def test_encoding_imports_no_transformers(folder: Path) -> None:
+    code = (
+        "import sys; from codekin import Embedder; Embedder(sys.argv[1]).encode(['x']);"
+        "print(sorted({'transformers', 'sentence_transformers', 'scipy', 'sympy'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 def test_equal_texts_and_no_texts(folder: Path) -> None:

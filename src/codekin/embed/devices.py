@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from codekin.errors import ModelError
 from codekin.tasks import Choice
@@ -79,11 +80,16 @@ def linear(weight: Tensor, bias: Tensor | None, number: NumberType) -> nn.Module
         return Int8Linear(weight, bias)
     if _can_pack(weight):
         return _PackedLinear(weight, bias)
-    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    module.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        module.bias = nn.Parameter(bias, requires_grad=False)
-    return module
+    return _PlainLinear(weight, bias)
+
+
+class _PlainLinear(nn.Module):
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self._weight, self._bias = weight, bias
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return functional.linear(rows, self._weight, self._bias)
 
 
 class _PackedLinear(nn.Module):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.config import Pooling
@@ -60,7 +62,7 @@ class TransformerModel:
 
         Raises ModelError where the checkpoint's tensors are not those of its configuration.
         """
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             decoder = Decoder(checkpoint.config)
             pool = pooling_module(pooling, checkpoint.config.hidden_size)
         _load(decoder, checkpoint, "", device, number)
@@ -133,7 +135,7 @@ class TransformerModel:
 
 def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[str, torch.Tensor]]:
     """What the decoder and its pooling are made of, by name, as the checkpoint stores it."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         modules = {
             "": Decoder(checkpoint.config),
             "pooling.": pooling_module(pooling, checkpoint.config.hidden_size),
@@ -141,6 +143,18 @@ def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[s
     for within, module in modules.items():
         for name, parameter in module.named_parameters():
             yield within + name, checkpoint.read(within + name, tuple(parameter.shape))
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves new parameters as they are: on the meta device, setting them first loads torch's compiler, for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def split_packs(texts: list[Tokens], limit: int) -> Iterator[list[Tokens]]:
@@ -167,11 +181,12 @@ def _load(
     dtype = torch_type(number)
 
     def read(name: str, wanted: torch.Tensor, kind: torch.dtype | None) -> torch.Tensor:
-        return checkpoint.read(within + name, tuple(wanted.shape)).to(device, kind)
+        tensor = checkpoint.read(within + name, tuple(wanted.shape)).to(device, kind)
+        # So that a few numbers keep no file mapped. The token table stays there: a text reads few of its rows.
+        return tensor.clone() if tensor.ndim == 1 else tensor
 
     for path, child in list(module.named_modules()):
         own = dict(child.named_parameters(recurse=False))
-        # The token table stays as it is stored: a text reads few of its rows.
         kind = None if isinstance(child, nn.Embedding) else dtype
         loaded = {name: read(f"{path}.{name}".lstrip("."), wanted, kind) for name, wanted in own.items()}
         if isinstance(child, nn.Linear):
