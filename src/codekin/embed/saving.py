@@ -53,16 +53,11 @@ def save_folder(
     there is replaced where it holds nothing but a model that codekin saved. Raises InputError where it holds
     anything else, ModelError where it cannot be written, MissingExtraError without huggingface_hub.
     """
-    try:
-        from huggingface_hub import save_torch_state_dict
-    except ImportError:
-        raise MissingExtraError("saving a decoder", "models") from None
-
     tensors = dict(state)
     latent = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_POOLING)}
     stored = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     with _whole_folder(folder) as new:
-        save_torch_state_dict(tensors, new, max_shard_size="5GB")
+        _write_tensors(new, tensors)
         _write(
             new / "config.json",
             {**config.to_transformers(), "dtype": stored, "matryoshka_dimensions": [*sizes]},
@@ -74,13 +69,26 @@ def save_folder(
         _write_modules(new, {"": "Transformer", place: module, "2_Normalize": "Normalize"})
         if pooling is Pooling.LATENT:
             own = {name.removeprefix(_POOLING): tensor for name, tensor in latent.items()}
-            save_torch_state_dict(own, new / place)
+            _write_tensors(new / place, own)
             _write(new / place / "config.json", {"note": _NO_MODULE})
         else:
             modes = {key: POOLINGS.get(name) == pooling for key, name in OLD_POOLINGS.items()}
             _write(new / place / "config.json", {"word_embedding_dimension": config.hidden_size, **modes})
         _write_sentence_config(new, prompts, {})
         _write_card(new, licence, _NO_MODULE if pooling is Pooling.LATENT else "")
+
+
+def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """model.safetensors, in several files where it is large. Raises OSError where they cannot be written."""
+    try:
+        from huggingface_hub import save_torch_state_dict
+        from safetensors import SafetensorError
+    except ImportError:
+        raise MissingExtraError("saving a decoder", "models") from None
+    try:
+        save_torch_state_dict(tensors, folder, max_shard_size="5GB")
+    except SafetensorError as error:  # what the disk refuses is an error of safetensors' own
+        raise OSError(str(error)) from None
 
 
 def save_static(folder: Path, model: StaticModel, config: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from codekin.data import Pair, PairFiles, Position, Sampler
 from codekin.embed.devices import NumberType, fastest_type, pick_device
 from codekin.embed.transformer import Tokens, split_packs
-from codekin.errors import InputError
+from codekin.errors import InputError, ModelError
 from codekin.tasks import Role
 from codekin.train.dev import DevSet
 from codekin.train.encoder import Encoder
@@ -60,9 +60,10 @@ def train_decoder(
 
     `output` gets `model/`, the best model by the mean nDCG@10 of the dev sets, which codekin.Embedder loads;
     `log.jsonl`, and `tensorboard/` where that is installed; and `checkpoint.pt`, always whole, from which a killed
-    run goes on with `resume` to the very same model. Under torchrun the processes share each batch. `dtype` is what
-    products are computed in; default: the one that a measurement finds worth it. Raises InputError for a recipe,
-    data or an output that cannot be used, and where the loss is no number any more or the disk is full.
+    run goes on with `resume` to the very same model (on a GPU, but for the order of its sums). Under torchrun the
+    processes share each batch. `dtype` is what products are computed in; default: the one that a measurement finds
+    worth it. Raises InputError for a recipe, data or an output that cannot be used, and where the loss is no number
+    any more or the disk is full.
     """
     began = time.monotonic()
     with joined():
@@ -237,7 +238,13 @@ class _Run:
             if mean > self._best:
                 self._best, self.best_step, self.figures = mean, self.step, figures
                 if figures or self.step:
-                    self._encoder.save(self._output / MODEL)
+                    self._save()
+
+    def _save(self) -> None:
+        try:
+            self._encoder.save(self._output / MODEL)
+        except ModelError as error:
+            raise InputError(f"step {self.step}: {error}; {self.kept()}") from None
 
     def _keep(self) -> None:
         """Writes the checkpoint; the one before stands until the new one is whole."""
