@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--batch 256] [--micro 16] [--length 128] [--steps 3]
 
-The same small random Qwen2, the same pairs of random words, InfoNCE over the whole batch by GradCache in both:
+The same small random Qwen2, the same pairs of random letters, InfoNCE over the whole batch by GradCache in both:
 `codekin.train.gradcache` and CachedMultipleNegativesRankingLoss. Each measures in a process of its own, one after the
 other in turns, the first step not counted; the memory is the process's largest less what it was before the first step.
 Needs transformers and sentence-transformers.
@@ -20,10 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_lowercase
 
 import torch
 
-_WORDS = 2000
 _ROUNDS = 3
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--micro", type=int, default=16, help="texts at once")
-    parser.add_argument("--length", type=int, default=128, help="the longest text, in words")
+    parser.add_argument("--length", type=int, default=128, help="the longest text, in tokens")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--side", choices=list(_SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
@@ -51,7 +51,7 @@ def main() -> None:
                 output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 seconds, megabytes, loss = map(float, output.split()[-3:])
                 found[side].append((seconds, megabytes, loss))
-    print(f"batch {options.batch}, {options.length} words at most, {torch.get_num_threads()} threads")
+    print(f"batch {options.batch}, {options.length} tokens at most, {torch.get_num_threads()} threads")
     print("| | pairs a second | memory, MB | loss of the first step |\n|---|---|---|---|")
     best = {}
     for side, runs in found.items():
@@ -75,11 +75,11 @@ def _measure(step: Callable[[], float], options: argparse.Namespace) -> None:
 
 
 def _pairs(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Queries and documents of random words, some short, some long, as code and questions are."""
+    """Queries and documents of random letters, some short, some long, as code and questions are."""
     rng = random.Random(1)
 
     def text(longest: int) -> str:
-        return " ".join(f"w{rng.randrange(_WORDS)}" for _ in range(rng.randint(longest // 8, longest)))
+        return "".join(rng.choices(ascii_lowercase, k=rng.randint(longest // 8, longest)))
 
     return (
         [text(options.length // 4) for _ in range(options.batch)],
@@ -91,12 +91,10 @@ def _write_model(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
-    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", *(f"w{i}" for i in range(_WORDS))])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
-        folder
-    )
+    vocabulary = {token: number for number, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="Ġ").save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(vocabulary),
@@ -174,7 +172,7 @@ def _sentence_transformers(options: argparse.Namespace) -> Callable[[], float]:
         value = cached([tokenise(queries), tokenise(documents)], None)
         value.backward()
         optimiser.step()
-        return float(value)
+        return float(value.detach())
 
     return step
 
