@@ -23,8 +23,8 @@ class Int8Linear(nn.Module):
     that matter little get little of the range, and no text is needed to calibrate.
 
     Of a Qwen2.5-Coder-0.5B with last-token pooling, on 500 functions and queries, the cosine to float32's vectors is
-    0.996 at the median and 0.994 at the 1st percentile; without the factors 0.994 and 0.985, with one scale a tensor
-    0.68 at the median.
+    0.996 at the median, 0.994 at the 1st percentile and never below 0.99; on 84 of them without the factors it was
+    0.994 and 0.985.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
