@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from codekin import embed
+
+# A shell's background jobs ignore Ctrl-C and hand that down; commands under test are to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BUNDLED_MODEL = Path(embed.__file__).parent / "models" / "codekin-static"
 
