@@ -297,6 +297,17 @@ def test_prompts_of_the_folder_come_first(folder: Path, tmp_path: Path) -> None:
     assert cosines(made, reference(folder, ["Antwort:\n42"])).min() > 0.99999
 
 
+def test_empty_prompts_are_none(folder: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    Embedder(folder).save(saved)
+    config = saved / "config_sentence_transformers.json"
+    config.write_text('{"prompts": {"query": "", "document": ""}}', encoding="utf-8")
+    assert Embedder(saved).instruction("qa", "query") == instruction(Task.QA, Role.QUERY)
+    config.write_text('{"prompts": {"query": "Ask: ", "document": ""}}', encoding="utf-8")
+    assert Embedder(saved).instruction("qa", "query") == "Ask: "
+    assert Embedder(saved).instruction("qa", "document") == ""
+
+
 def test_what_the_cache_holds_needs_no_decoder(folder: Path, tmp_path: Path) -> None:
     cache = VectorCache(tmp_path / "cache")
     first = Embedder(folder, cache=cache)

@@ -146,11 +146,12 @@ class Embedder:
     def instruction(self, task: Task | str, role: Role | str) -> str:
         """What is put before the raw text: the model's own prompt of that name, else Table 1's (arXiv 2508.21290).
 
-        A model's prompts are those of sentence-transformers: "nl2code_query", or "query" for every task. Raises
-        InputError for an unknown task or role.
+        A model's prompts are those of sentence-transformers: "nl2code_query", or "query" for every task; where all
+        are empty, as it writes them when none were given, it has none. Raises InputError for an unknown task or role.
         """
         task, role = Task.parse(task), Role.parse(role)
         prompts = self._files.prompts if isinstance(self._files, Checkpoint) else {}
+        prompts = prompts if any(prompts.values()) else {}
         own = prompts.get(f"{task.value}_{role.value}", prompts.get(role.value))
         return instruction(task, role) if own is None else own
 
