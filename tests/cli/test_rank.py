@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codekin import Embedder
+from codekin.cli.streams import read_blocks
 from codekin.errors import InputError
-from codekin.search.lines import LineParts, LineScorer, parse_line, rank_lines, read_blocks
+from codekin.search.lines import LineParts, LineScorer, parse_line, rank_lines
 
 GREP = [
     "src/net/headers.py:40:def parse_headers(data):",
@@ -175,7 +176,8 @@ def test_top_holds_no_more_than_it_prints(environment: dict[str, str]) -> None:
     code = (
         "import re, sys\n"
         "from codekin import Embedder\n"
-        "from codekin.search.lines import rank_lines, read_blocks\n"
+        "from codekin.cli.streams import read_blocks\n"
+        "from codekin.search.lines import rank_lines\n"
         "found = list(rank_lines(read_blocks(sys.stdin.buffer), 'retry', Embedder(), top=3))\n"
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
         "print(len(found), found[0].line, peak)\n"

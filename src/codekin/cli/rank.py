@@ -7,6 +7,7 @@ import sys
 import click
 
 from codekin.cli import options
+from codekin.cli.streams import read_blocks
 from codekin.errors import InputError
 from codekin.tasks import Task
 
@@ -41,7 +42,7 @@ def rank(
     """
     from codekin.cli.results import print_json
     from codekin.embed import DEFAULT_MODEL, Embedder
-    from codekin.search.lines import parse_line, rank_lines, read_blocks
+    from codekin.search.lines import parse_line, rank_lines
 
     if query == "-":
         raise InputError("stdin holds the lines to rank; give the query as an argument")

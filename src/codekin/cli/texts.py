@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from codekin.cli.streams import read_blocks
 from codekin.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,8 +122,6 @@ class Texts:
                 self._passed, self._stream = self.read, None
 
     def _of_lines(self, path: Path, stream: BinaryIO) -> Iterator[list[Text]]:
-        from codekin.search.lines import read_blocks
-
         before, number = self._lines, 0
         for lines in read_blocks(stream):
             if number == 0:

@@ -112,7 +112,7 @@ class Embedder:
             from codekin.embed import devices
         except ImportError:
             raise MissingExtraError(f"model {self.name}", "models") from None
-        place = devices.pick_device(device)
+        self._place = place = devices.pick_device(device)
         self._number = devices.NumberType.parse(dtype) if dtype else devices.fastest_type(place)
         if self._number is devices.NumberType.INT8 and place.type != "cpu":
             raise InputError(f"int8 is for CPUs; on {place} take float16 or bfloat16")
@@ -123,13 +123,10 @@ class Embedder:
     @cached_property
     def _decoder(self) -> TransformerModel:
         """Loaded when the first text asks for it: what lies in the cache needs no decoder."""
-        from codekin.embed.devices import pick_device
         from codekin.embed.transformer import TransformerModel
 
         assert isinstance(self._files, Checkpoint) and self.max_length
-        return TransformerModel.load(
-            self._files, pick_device(self.device), self._number, self._pooling, self.max_length
-        )
+        return TransformerModel.load(self._files, self._place, self._number, self._pooling, self.max_length)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -179,9 +176,8 @@ class Embedder:
             raise InputError("encode takes a sequence of texts, not one string: pass [text]")
         size = self.dimensions if dimensions is None else dimensions
         if size not in self.sizes and not (any_dimension and 1 <= size <= self.dimensions):
-            raise InputError(
-                f"model {self.name} has no vectors of {size} dimensions; sizes: {self._sizes_told()}"
-            )
+            sizes = ", ".join(map(str, self.sizes))
+            raise InputError(f"model {self.name} has no vectors of {size} dimensions; sizes: {sizes}")
         if self.kind == "static":
             return self._static.encode(texts, size)
         vectors = self._encode_cached(texts, prefix, progress)
@@ -248,6 +244,3 @@ class Embedder:
             content = part.encode("utf-8", "surrogatepass")
             digest.update(len(content).to_bytes(8, "little") + content)
         return digest.digest()
-
-    def _sizes_told(self) -> str:
-        return ", ".join(map(str, self.sizes))

@@ -58,6 +58,8 @@ class Pack:
         grid = torch.where(column < start, column, own).where(inside, 0)
         read = inside & (column >= start)
 
+        self.start = start
+        """How many tokens stand before each text."""
         self.ids = torch.tensor([token for text in texts for token in text], device=device)
         """(t,): the tokens."""
         self.positions = column.expand(len(texts), -1)[read].to(device)
@@ -187,8 +189,8 @@ class _Attention(nn.Module):
             )
             return self._project(attended)
         # Queries of the prefix are needed by no one; any row may stand for them.
-        start = pack.grid.shape[1] - int(pack.lengths.max())
-        queries = torch.cat((queries[:1].expand(start, -1, -1), queries)) if start else queries
+        if pack.start:
+            queries = torch.cat((queries[:1].expand(pack.start, -1, -1), queries))
         attended = functional.scaled_dot_product_attention(
             _rows(queries, pack.grid).transpose(1, 2), keys, values, is_causal=True
         )

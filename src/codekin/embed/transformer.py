@@ -13,7 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from codekin.embed.checkpoints import Checkpoint
-from codekin.embed.config import Pooling
+from codekin.embed.config import DecoderConfig, Pooling
 from codekin.embed.devices import NumberType, linear, torch_type
 from codekin.embed.pooling import pooling_module
 from codekin.embed.qwen2 import Decoder, Pack, Prefix
@@ -62,9 +62,7 @@ class TransformerModel:
 
         Raises ModelError where the checkpoint's tensors are not those of its configuration.
         """
-        with torch.device("meta"), _Uninitialised():
-            decoder = Decoder(checkpoint.config)
-            pool = pooling_module(pooling, checkpoint.config.hidden_size)
+        decoder, pool = empty_modules(checkpoint.config, pooling)
         _load(decoder, checkpoint, "", device, number)
         _load(pool, checkpoint, "pooling.", device, NumberType.FLOAT32)
         return cls(checkpoint.tokenizer, decoder, pool, device, max_length)
@@ -133,14 +131,15 @@ class TransformerModel:
         return self._prefixes[tokens]
 
 
+def empty_modules(config: DecoderConfig, pooling: Pooling) -> tuple[Decoder, nn.Module]:
+    """The decoder and its pooling without any number, on the meta device."""
+    with torch.device("meta"), _Uninitialised():
+        return Decoder(config), pooling_module(pooling, config.hidden_size)
+
+
 def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[str, torch.Tensor]]:
     """What the decoder and its pooling are made of, by name, as the checkpoint stores it."""
-    with torch.device("meta"), _Uninitialised():
-        modules = {
-            "": Decoder(checkpoint.config),
-            "pooling.": pooling_module(pooling, checkpoint.config.hidden_size),
-        }
-    for within, module in modules.items():
+    for within, module in zip(("", "pooling."), empty_modules(checkpoint.config, pooling), strict=True):
         for name, parameter in module.named_parameters():
             yield within + name, checkpoint.read(within + name, tuple(parameter.shape))
 

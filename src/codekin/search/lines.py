@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from codekin.errors import InputError
 from codekin.search.snippets import query_words, words
@@ -24,8 +22,6 @@ _COSINE_WEIGHT = 0.5
 _PATH_WEIGHT = 0.3
 # Longer lines are scored by their start: what a person sees of them.
 _SCORED_CHARACTERS = 2_000
-_BLOCK_LINES = 1_024
-_BLOCK_BYTES = 1 << 18
 
 # ECMA-48 control sequences (colours) and OSC strings (hyperlinks), as grep and ripgrep print them.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -139,30 +135,6 @@ def rank_lines(
         yield from sorted(scored, key=lambda ranked: -ranked.score)
     else:
         yield from _best(scored, top)
-
-
-def read_blocks(stream: BinaryIO) -> Iterator[list[str]]:
-    """The lines of a byte stream, in blocks of what has arrived: a slow writer's line is not waited on.
-
-    Bytes that aren't UTF-8 survive as surrogate escapes (PEP 383); only "\\n" ends a line.
-    """
-    pending: list[bytes] = []
-    while data := os.read(stream.fileno(), _BLOCK_BYTES):
-        head, newline, tail = data.rpartition(b"\n")
-        if newline:
-            pending.append(head)
-            yield from _decoded(b"".join(pending))
-            pending = []
-        if tail:
-            pending.append(tail)
-    if pending:
-        yield from _decoded(b"".join(pending))
-
-
-def _decoded(data: bytes) -> Iterator[list[str]]:
-    lines = iter(data.decode("utf-8", "surrogateescape").split("\n"))
-    while block := list(islice(lines, _BLOCK_LINES)):
-        yield block
 
 
 def _scored(blocks: Iterable[Sequence[str]], scorer: LineScorer) -> Iterator[RankedLine]:

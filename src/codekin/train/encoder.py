@@ -17,7 +17,7 @@ from codekin.embed.pooling import pooling_module
 from codekin.embed.qwen2 import Decoder, Pack
 from codekin.embed.registry import find_model
 from codekin.embed.saving import save_folder
-from codekin.embed.transformer import Tokens, TransformerModel, stored_tensors
+from codekin.embed.transformer import Tokens, TransformerModel, empty_modules, stored_tensors
 from codekin.errors import InputError
 from codekin.tasks import Role, Task, instruction
 from codekin.train.lora import LoraLinear, adapt
@@ -115,8 +115,7 @@ class Encoder(nn.Module):
 
 def _load(base: Checkpoint, pooling: Pooling) -> tuple[Decoder, nn.Module]:
     """The base's decoder and pooling, float32 on the CPU; latent attention that the base has none of begins anew."""
-    with torch.device("meta"):
-        decoder = Decoder(base.config)
+    decoder, _ = empty_modules(base.config, Pooling.LAST)
     there = pooling if _LATENTS in base else Pooling.LAST
     state = {name: tensor.float() for name, tensor in stored_tensors(base, there)}
     own = {name: state.pop(name) for name in list(state) if name.startswith("pooling.")}
