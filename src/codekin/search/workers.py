@@ -98,6 +98,7 @@ def _serve(
             [sys.executable, "-c", _WORKER, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the parent's, even while Python starts here
         ) as worker:
             assert worker.stdin and worker.stdout
             pickle.dump(settings, worker.stdin)
@@ -113,7 +114,7 @@ def _serve(
 
 def work() -> None:
     """A worker's life: its settings, then jobs, until its input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends this by closing the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no sessions; closing the pipe ends this
     jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not end up among the results
     with suppress(
