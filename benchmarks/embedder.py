@@ -108,11 +108,11 @@ ENGINES: dict[str, Callable[[str], Encode]] = {
 }
 
 
-def serve(engine: str, model: str) -> None:
+def serve(engine: str, model: str, engines: dict[str, Callable[[str], Encode]] = ENGINES) -> None:
     """A worker: reads [prefix, texts] lines, answers with seconds, peak megabytes and the vectors."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    encode = ENGINES[engine](model)
+    encode = engines[engine](model)
     for line in sys.stdin:
         prefix, texts = json.loads(line)
         started = time.perf_counter()
@@ -123,10 +123,10 @@ def serve(engine: str, model: str) -> None:
 
 
 class Engine:
-    def __init__(self, name: str, model: str) -> None:
+    def __init__(self, name: str, model: str, script: str = __file__) -> None:
         self.name = name
         self.peak = 0.0
-        self._command = [sys.executable, "-W", "ignore", __file__, "--serve", name, model]
+        self._command = [sys.executable, "-W", "ignore", script, "--serve", name, model]
         self._worker = self._start()
 
     def encode(self, texts: Sequence[str], prefix: str) -> tuple[float, NDArray[np.float32]]:
