@@ -46,3 +46,7 @@ class Result:
     """By the query's id."""
     revision: str = ""
     """Of the data; "" for local files."""
+    subsets: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Figures by subset (a programming language) where a benchmark has several; `figures` are then their means."""
+    parameters: int | None = None
+    """Of the model; None where it has none, as BM25, or they are not known."""
