@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our products in int8 against those of ONNX Runtime, OpenVINO and llama.cpp: rate, memory, and cosine to float32.
 
-    python benchmarks/int8.py --model FOLDER [--llama GGUF] [--functions 128] [--queries 64]
+    python benchmarks/int8.py --model FOLDER [--llama GGUF] [--exported FOLDER] [--functions 128] [--queries 64]
 
 The decoder of a Hugging Face folder is exported to ONNX by torch and quantised by each library's own tool: ONNX
 Runtime's dynamic quantisation by channel, OpenVINO's of weights (its CPU plugin quantises activations by itself) and
@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
 from embedder import (
     DOCUMENT,
     QUERY,
@@ -34,8 +37,6 @@ from embedder import (
     serve,
     without_chat,
 )
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 _BATCH = 32
 _CALIBRATION = 60
@@ -85,7 +86,9 @@ def quantise(model: Path, folder: Path) -> None:
         use_external_data_format=True,
     )
     core = openvino.Core()
-    weights = nncf.compress_weights(core.read_model(folder / "model.onnx"), mode=nncf.CompressWeightsMode.INT8_SYM)
+    weights = nncf.compress_weights(
+        core.read_model(folder / "model.onnx"), mode=nncf.CompressWeightsMode.INT8_SYM
+    )
     openvino.save_model(weights, folder / "weights.xml", compress_to_fp16=False)
     tokenise = tokeniser(model)
     functions, queries = real_texts(_CALIBRATION - 20, 20)
@@ -120,10 +123,9 @@ def batched(model: Path, run: Callable[[dict[str, NDArray[np.int64]]], Any]) -> 
 
     def encode(texts: list[str], prefix: str) -> NDArray[np.float32]:
         order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        parts = []
-        for start in range(0, len(order), _BATCH):
-            parts.append(np.asarray(run(tokenise([prefix + texts[row] for row in order[start : start + _BATCH]]))))
-        return np.concatenate(parts)[np.argsort(order)]
+        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        vectors = [np.asarray(run(tokenise([prefix + texts[row] for row in rows]))) for rows in batches]
+        return np.concatenate(vectors)[np.argsort(order)]
 
     return encode
 
@@ -163,13 +165,17 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--llama", type=Path, help="the GGUF file for llama.cpp, such as one of Q8_0")
+    parser.add_argument("--exported", type=Path, help="where exported models are kept for another run")
     parser.add_argument("--functions", type=int, default=128)
     parser.add_argument("--queries", type=int, default=64)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(without_chat(args.model, Path(scratch)))
-        export(folder, folder)
-        quantise(folder, folder)
+        folder = args.exported or Path(scratch)
+        if not (folder / "both.xml").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            without_chat(args.model, folder)
+            export(folder, folder)
+            quantise(folder, folder)
         functions, queries = real_texts(args.functions, args.queries)
         for name in ENGINES:
             if name == "codekin" or (name == "llama.cpp" and not args.llama):
