@@ -60,9 +60,9 @@ def test_train_then_resume_then_embed(run: Run, tree: Path, recipe: str) -> None
 def test_ablate_prints_the_papers_table(run: Run, recipe: str) -> None:
     done = run("train", recipe, "--ablate", "--set", "training.steps=1", "--output", "ablation")
     assert done.returncode == 0, done.stderr
-    header, _, row, average = done.stdout.splitlines()
+    header, _, row = done.stdout.splitlines()
     assert header == "| benchmark | last | mean | latent |"
-    assert row.startswith("| dev | ") and average.startswith("| Average | ") and "**" in average
+    assert row.startswith("| dev | ") and "**" in row
 
 
 def test_mistakes_are_one_line(run: Run, recipe: str) -> None:

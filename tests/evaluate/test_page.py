@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from made import NDCG, made, run, texts
 
-from codekin.evaluate.page import MOST_CHARACTERS, MOST_QUERIES, Texts, page
+from codekin.evaluate.page import MOST_CHARACTERS, MOST_QUERIES, Texts, html_page
 from codekin.evaluate.results import Form
 
 HOSTILE = [
@@ -59,7 +59,7 @@ def data_of(whole: str) -> dict[str, Any]:
 
 
 def test_it_needs_nothing_beside_itself() -> None:
-    whole = page(run(), {})
+    whole = html_page(run(), {})
     parsed = elements(whole)
     assert len(parsed.scripts) == 2 and "paretoChart" in parsed.scripts[1] and not re.search(r"\{\{\w", whole)
     assert not any("src" in attributes for found in parsed.tags.values() for attributes in found)
@@ -75,7 +75,7 @@ def test_texts_are_no_markup() -> None:
     ]
     hostile = {f"q{place}": text for place, text in enumerate(HOSTILE)}
     documents = {f"d{place}": text for place, text in enumerate(HOSTILE)}
-    whole = page(results, {"</title><b>": Texts(hostile, documents)})
+    whole = html_page(results, {"</title><b>": Texts(hostile, documents)})
     whole.encode("utf-8")
     parsed = elements(whole)
     assert len(parsed.scripts) == 2 and "img" not in parsed.tags and "b" not in parsed.tags
@@ -92,7 +92,7 @@ def test_texts_are_no_markup() -> None:
 
 def test_pairs_are_counted_over_all_queries() -> None:
     first, second = [1.0, 0.5, 0.0, 0.25, 1.0], [0.5, 0.5, 1.0, 0.0, 0.0]
-    (pair,) = data_of(page([made("a", "m", first), made("b", "m", second)], {}))["pairs"]
+    (pair,) = data_of(html_page([made("a", "m", first), made("b", "m", second)], {}))["pairs"]
     assert (pair["wins"], pair["losses"], pair["ties"]) == (3, 1, 1)
     bins = dict(enumerate(pair["bins"]))
     assert {place: number for place, number in bins.items() if number} == {0: 1, 12: 1, 15: 1, 19: 1}
@@ -100,7 +100,7 @@ def test_pairs_are_counted_over_all_queries() -> None:
 
 
 def test_rows_name_the_first_document_of_each_and_an_answer() -> None:
-    data = data_of(page([made("a", "m", [1.0, 0.5]), made("b", "m", [0.5, 0.5])], {"m": texts(2)}))
+    data = data_of(html_page([made("a", "m", [1.0, 0.5]), made("b", "m", [0.5, 0.5])], {"m": texts(2)}))
     queries = data["queries"][0]
     row, tied = queries["rows"]
     named = [document["id"] for document in queries["documents"]]
@@ -113,7 +113,7 @@ def test_rows_name_the_first_document_of_each_and_an_answer() -> None:
 
 
 def test_answers_that_are_not_known_are_not_judged() -> None:
-    data = data_of(page([made("a", "m", [1.0])], {"m": Texts({"q0": "one"}, {"d0": "two"})}))
+    data = data_of(html_page([made("a", "m", [1.0])], {"m": Texts({"q0": "one"}, {"d0": "two"})}))
     row = data["queries"][0]["rows"][0]
     assert row["best"][0]["right"] is None and row["answer"] is None
 
@@ -122,7 +122,7 @@ def test_answers_that_are_not_known_are_not_judged() -> None:
     weak = [0.0 if place % 100 == 7 else 1.0 for place in range(number)]
     found = texts(number)
     long = Texts(dict.fromkeys(found.queries, "q " * 5000), dict.fromkeys(found.documents, "d " * 5000))
-    whole = page([made("a", "m", strong), made("b", "m", weak)], {"m": long})
+    whole = html_page([made("a", "m", strong), made("b", "m", weak)], {"m": long})
     assert len(whole) < 8_000_000
     data = data_of(whole)
     rows = data["queries"][0]["rows"]
@@ -133,12 +133,12 @@ def test_answers_that_are_not_known_are_not_judged() -> None:
 
 def test_benchmarks_share_the_queries_of_a_page() -> None:
     half = [made(model, benchmark, [1.0, 0.5] * 600) for model in "ab" for benchmark in "mn"]
-    assert [len(queries["rows"]) for queries in data_of(page(half, {}))["queries"]] == [1000, 1000]
+    assert [len(queries["rows"]) for queries in data_of(html_page(half, {}))["queries"]] == [1000, 1000]
 
 
 def test_figures_are_the_results() -> None:
     results = run()
-    data = data_of(page(results, {}))
+    data = data_of(html_page(results, {}))
     assert [benchmark["name"] for benchmark in data["benchmarks"]] == ["CoSQA", "MBPP", "mine"]
     assert data["benchmarks"][0]["published"] == [0.3925, 0.351, 0.2999, 0.3775, 0.3411, 0.5194]
     assert data["benchmarks"][2]["published"] == [None] * 6
@@ -158,7 +158,7 @@ def test_figures_are_the_results() -> None:
 
 
 def test_a_model_that_lacks_a_set_leaves_a_hole() -> None:
-    data = data_of(page([made("a", "m", [1.0]), made("a", "n", [0.5]), made("b", "n", [0.25])], {}))
+    data = data_of(html_page([made("a", "m", [1.0]), made("a", "n", [0.5]), made("b", "n", [0.25])], {}))
     assert data["benchmarks"][0]["figures"] == [1.0, None]
     assert data["queries"][0]["rows"][0]["figures"] == [1.0, None]
     assert len(data["pairs"]) == 1

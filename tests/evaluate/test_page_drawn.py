@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from made import run, texts
 
-from codekin.evaluate.page import page as html
+from codekin.evaluate.page import html_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = {name: texts(60) for name in ("CoSQA", "MBPP", "mine")}
     hostile = "</script><script>document.title = 'taken'</script> \udcff <img src=x onerror=alert(1)>"
     found["CoSQA"].queries["q3"] = found["CoSQA"].documents["d0"] = hostile  # type: ignore[index]
-    path.write_text(html(run(), found), encoding="utf-8")
+    path.write_text(html_page(run(), found), encoding="utf-8")
     return path
 
 
@@ -60,13 +60,23 @@ def opened(browser: Browser, file: Path) -> Iterator[Page]:
     assert said == [] and [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
 
 
-def colourful(picture: bytes) -> int:
-    """How many of the picture's pixels are of a colour that is neither grey nor the paper's."""
-    image = pytest.importorskip("PIL.Image").open(io.BytesIO(picture)).convert("HSV")
-    saturations, values = image.getchannel("S").tobytes(), image.getchannel("V").tobytes()
-    return sum(
-        1 for saturation, value in zip(saturations, values, strict=True) if saturation > 90 and value > 60
-    )
+def colourful(page: Page, picture: bytes) -> int:
+    """How many of the picture's pixels are of a colour, neither grey nor the paper's."""
+    count = """async png => {
+      const image = new Image();
+      image.src = `data:image/png;base64,${png}`;
+      await image.decode();
+      const surface = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      surface.drawImage(image, 0, 0);
+      const { data } = surface.getImageData(0, 0, image.width, image.height);
+      let found = 0;
+      for (let place = 0; place < data.length; place += 4) {
+        const [red, green, blue] = data.subarray(place, place + 3);
+        if (Math.max(red, green, blue) - Math.min(red, green, blue) > 60) found++;
+      }
+      return found;
+    }"""
+    return int(page.evaluate(count, base64.b64encode(picture).decode()))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -84,7 +94,7 @@ def test_charts_are_drawn(opened: Page, scheme: str, width: int) -> None:
         for box in boxes:
             assert box is not None and box["width"] > 1 and box["height"] > 1
             assert frame["x"] - 1 <= box["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
-        assert colourful(opened.locator(f"#{name}").screenshot()) > 120, name
+        assert colourful(opened, opened.locator(f"#{name}").screenshot()) > 120, name
 
 
 def test_figures_stand_in_the_table(opened: Page) -> None:

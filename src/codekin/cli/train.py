@@ -56,7 +56,7 @@ def train(
         print(f"{folder / 'model'}: held-out nDCG@10 {report.best_ndcg:.4f}, {duration(report.seconds)}")
         return
     from codekin.train import ablate as ablate_pooling
-    from codekin.train import table, train_decoder
+    from codekin.train import train_decoder
 
     with Counting("training", lambda steps: f"{steps:,.4g}") as progress:
         if ablate:
@@ -66,7 +66,13 @@ def train(
     if int(os.environ.get("RANK", 0)):
         return
     if ablate:
-        print(table(reports))
+        from codekin.evaluate import POOLINGS, Cell, figures_table
+
+        figures = {
+            pooling: {name: Cell(figure) for name, figure in report.figures.items()}
+            for pooling, report in reports.items()
+        }
+        print(figures_table(figures, beside=POOLINGS).markdown())
         return
     told = "".join(f", {name} nDCG@10 {figure:.4f}" for name, figure in run.figures.items())
     print(

@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codekin.evaluate.page import Texts, html_page
     from codekin.evaluate.paper import POOLINGS
+    from codekin.evaluate.report import markdown, terminal_table, write_mteb
     from codekin.evaluate.results import Form, QueryResult, Result, read_results, write_result
     from codekin.evaluate.table import Cell, figures_table
 
@@ -16,19 +18,29 @@ _HOMES = {
     "Form": "results",
     "QueryResult": "results",
     "Result": "results",
+    "Texts": "page",
     "figures_table": "table",
+    "html_page": "page",
+    "markdown": "report",
     "read_results": "results",
+    "terminal_table": "report",
+    "write_mteb": "report",
     "write_result": "results",
 }
 
-__all__ = [  # noqa: RUF022  as _HOMES
+__all__ = [
     "POOLINGS",
     "Cell",
     "Form",
     "QueryResult",
     "Result",
+    "Texts",
     "figures_table",
+    "html_page",
+    "markdown",
     "read_results",
+    "terminal_table",
+    "write_mteb",
     "write_result",
 ]
 

@@ -35,7 +35,7 @@ class Texts(NamedTuple):
     relevant: Mapping[str, Mapping[str, int]] = {}
 
 
-def page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
+def html_page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
     """The page of `results`, with the `texts` by benchmark that its wins and losses are browsed by.
 
     A benchmark has at most MOST_QUERIES divided by the number of benchmarks queries in the page, those that the

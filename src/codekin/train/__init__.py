@@ -9,7 +9,7 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-from codekin.train.ablation import ablate, table
+from codekin.train.ablation import ablate
 from codekin.train.recipe import DecoderRecipe, Recipe, StaticRecipe, load_recipe
 from codekin.train.static import StaticReport, train_static
 from codekin.train.trainer import TrainReport, train_decoder
@@ -22,7 +22,6 @@ __all__ = [
     "TrainReport",
     "ablate",
     "load_recipe",
-    "table",
     "train_decoder",
     "train_static",
 ]

@@ -34,19 +34,3 @@ def ablate(
             own, output=folder, resume=begun, device=device, progress=progress
         )
     return reports
-
-
-def table(reports: dict[str, TrainReport]) -> str:
-    """Table 5's form, in Markdown: nDCG@10 in percent, a row a dev set, a column a pooling, the best in bold."""
-    rows = [["benchmark", *reports], ["---", *("---:" for _ in reports)]]
-    figures = {name: [report.figures[name] for report in reports.values()] for name in _sets(reports)}
-    means = [sum(report.figures.values()) / len(report.figures) for report in reports.values()]
-    for name, values in [*figures.items(), ("Average", means)]:
-        best = max(values)
-        shown = [f"**{100 * value:.2f}**" if value == best else f"{100 * value:.2f}" for value in values]
-        rows.append([name, *shown])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _sets(reports: dict[str, TrainReport]) -> list[str]:
-    return list(next(iter(reports.values())).figures)

@@ -76,6 +76,12 @@ function titled(parent, words, attributes = {}) {
   return group;
 }
 
+function fit(text, words, width) {
+  for (let kept = words.length; kept > 3 && text.getComputedTextLength() > width; ) {
+    text.textContent = `${words.slice(0, --kept)}…`;
+  }
+}
+
 function shortCount(number) {
   for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
     if (number >= size) return `${Number((number / size).toPrecision(3))} ${unit}`;
@@ -88,8 +94,9 @@ function nameMarks(svg, marks, box) {
   const taken = marks.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 }));
   const free = (area) => taken.every((other) =>
     area.right < other.left || area.left > other.right || area.bottom < other.top || area.top > other.bottom);
-  for (const { x, y, name, kind } of marks) {
-    const text = draw(svg, "text", { class: `name ${kind}` }, name);
+  for (const { x, y, label, kind } of marks) {
+    const text = draw(svg, "text", { class: `name ${kind}` }, label);
+    fit(text, label, 0.5 * box.outer);
     const width = text.getComputedTextLength();
     const places = [
       [x + 10, y + 4], [x - 10 - width, y + 4], [x - width / 2, y - 12], [x - width / 2, y + 20],
@@ -104,13 +111,15 @@ function nameMarks(svg, marks, box) {
   }
 }
 
-/* points: {name, parameters or null, value, series or null}; published ones have no series. */
+/* points: {name, short, parameters or null, value, series or null}; published ones have no series. */
 function paretoChart(host, points) {
   const known = points.filter((point) => point.parameters);
   const others = points.filter((point) => !point.parameters);
   if (!known.length) return nothing(host, "The number of parameters is known of none of the models.");
   const chart = canvas(host, 340, "Quality against model size");
-  const strip = others.length ? Math.min(130, chart.width * 0.24) : 0;
+  const narrow = chart.width < 420;
+  const called = (point) => (narrow && point.short) || point.name;
+  const strip = others.length ? Math.min(chart.width * 0.4, 48 + 6.8 * Math.max(...others.map((point) => called(point).length), 8)) : 0;
   const box = { left: 44, right: chart.width - 12 - strip, outer: chart.width, top: 30, bottom: 290 };
   const y = upright(chart, box, span(points.map((point) => point.value)), "nDCG@10, %");
   const sizes = known.map((point) => point.parameters);
@@ -120,10 +129,10 @@ function paretoChart(host, points) {
   for (let power = Math.ceil(Math.log10(domain[0])); power <= Math.log10(domain[1]); power++) {
     draw(chart.svg, "text", { x: x(10 ** power), y: box.bottom + 18, "text-anchor": "middle" }, shortCount(10 ** power));
   }
-  const middle = chart.width - strip / 2;
   if (strip) {
-    draw(chart.svg, "line", { class: "grid", x1: box.right + 12, x2: box.right + 12, y1: box.top, y2: box.bottom + 20 });
-    draw(chart.svg, "text", { x: middle + 6, y: box.bottom + 18, "text-anchor": "middle" }, "none or not known");
+    draw(chart.svg, "line", { class: "grid", x1: box.right + 12, x2: box.right + 12, y1: box.top, y2: box.bottom + 36 });
+    draw(chart.svg, "text", { x: box.right + 20, y: box.bottom + 18 }, "none or");
+    draw(chart.svg, "text", { x: box.right + 20, y: box.bottom + 36 }, "not known");
   }
   let best = -1, path = "";
   for (const point of [...known].sort((a, b) => a.parameters - b.parameters || b.value - a.value)) {
@@ -134,6 +143,7 @@ function paretoChart(host, points) {
   draw(chart.svg, "path", { class: "front", d: `${path}H${box.right}` });
   const marks = points.map((point) => ({
     ...point,
+    label: called(point),
     x: point.parameters ? x(point.parameters) : box.right + 26,
     y: y(point.value),
     kind: point.series === null ? "published" : "own",
@@ -185,12 +195,6 @@ function sizesChart(host, lines) {
   }
 }
 
-function fit(text, words, width) {
-  for (let kept = words.length; kept > 3 && text.getComputedTextLength() > width; ) {
-    text.textContent = `${words.slice(0, --kept)}…`;
-  }
-}
-
 /* rows: {name, precision, bytes, series, full, plain or null, rescored or null}. */
 function precisionChart(host, rows) {
   if (!rows.length) return nothing(host, "No model was measured in int8 or binary.");
@@ -214,7 +218,7 @@ function precisionChart(host, rows) {
     const found = [row.plain, row.rescored, row.full].filter((value) => value !== null);
     draw(group, "line", { class: "link", x1: x(Math.min(...found)), x2: x(Math.max(...found)), y1: y, y2: y });
     const tick = titled(group, `${row.name}, float32: ${percent(row.full)}`);
-    draw(tick, "line", { class: "tick", x1: x(row.full), x2: x(row.full), y1: y - 9, y2: y + 9 });
+    draw(tick, "line", { class: "tick", x1: x(row.full), x2: x(row.full), y1: y - 11, y2: y + 11 });
     for (const [value, look, words] of [[row.rescored, "mark", ", rescored"], [row.plain, "ring", ""]]) {
       if (value === null) continue;
       const mark = titled(group, `${row.name}, ${what}${words}: ${percent(value)}`);

@@ -112,7 +112,7 @@ function table() {
     make("th", { colspan: models.length, scope: "colgroup" }, "measured here"),
     make("th", { colspan: data.published.length, scope: "colgroup", class: "edge" }, "published, arXiv 2508.21290"));
   const names = make("tr", {}, make("th", { scope: "col" }, make("span", { class: "hidden" }, "Benchmark")),
-    ...models.map((model) => make("th", { scope: "col", class: `own${chosen(reference?.model === model.series)}` }, dot(model.series), ` ${model.name}`)),
+    ...models.map((model) => make("th", { scope: "col", class: `own${chosen(reference?.model === model.series)}` }, dot(model.series), `\u00a0${model.name}`)),
     ...data.published.map((column, place) => make("th", { scope: "col", title: column.name, class: `published${place ? "" : " edge"}${chosen(reference?.column === place)}` }, column.short)));
   at("table").replaceChildren(
     make("thead", {}, data.published.length ? over : null, names),
@@ -139,7 +139,7 @@ function charts() {
   const formFigure = (form) => mean(set.members.map((place) => form.figures[place]));
   const points = [
     ...models.map((model) => ({ name: model.name, parameters: model.parameters, value: figureOf(model.series, set), series: model.series })),
-    ...data.published.map((column, place) => ({ name: column.name, parameters: column.parameters, value: set.published[place], series: null })),
+    ...data.published.map((column, place) => ({ name: column.name, short: column.short, parameters: column.parameters, value: set.published[place], series: null })),
   ].filter((point) => point.value !== null);
   paretoChart(at("pareto"), points);
   figuresTable(at("pareto-table"), ["model", "parameters", "nDCG@10"],
@@ -220,11 +220,11 @@ function wins() {
   const found = matching();
   const kept = rows.length < total ? `the ${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} queries that the models differ most in are here` : "";
   at("count").textContent = `${count(found.length, "query", "queries")} shown${kept ? `; ${kept}` : ""}.`;
-  const heading = (key, label, text) => make("th", { scope: "col", "aria-sort": view.key === key ? (view.descending ? "descending" : "ascending") : "none" },
-    make("button", { type: "button", "data-key": key, title: text }, label));
+  const heading = (key, label, place = null) => make("th", { scope: "col", "aria-sort": view.key === key ? (view.descending ? "descending" : "ascending") : "none" },
+    make("button", { type: "button", "data-key": key, title: label }, place === null ? null : dot(place), make("span", {}, label)));
   const focused = document.activeElement?.dataset?.key;
   const table = at("wins");
-  table.tHead.replaceChildren(make("tr", {}, heading("text", "Query"), heading("one", first.name), heading("other", second.name), heading("gap", "Difference")));
+  table.tHead.replaceChildren(make("tr", {}, heading("text", "Query"), heading("one", first.name, first.series), heading("other", second.name, second.series), heading("gap", "Difference")));
   if (focused) table.tHead.querySelector(`[data-key="${focused}"]`).focus();
   table.tBodies[0].replaceChildren(...found.slice(0, view.shown).map((item) => {
     const side = item.gap > 0 ? first : second;
@@ -307,7 +307,7 @@ function browse() {
   at("filter").addEventListener("input", again);
   at("more").addEventListener("click", () => { view.shown += STEP; wins(); });
   at("wins").tHead.addEventListener("click", ({ target }) => {
-    const key = target.dataset.key;
+    const { key } = target.closest("button")?.dataset ?? {};
     if (!key) return;
     view.descending = view.key === key ? !view.descending : key !== "text";
     view.key = key;
