@@ -30,8 +30,8 @@ def terminal_table(results: Sequence[Result], *, beside: Sequence[Column] = MODE
     from rich.console import Group
     from rich.padding import Padding
 
-    drawn = [table.terminal() for table in _tables(results, beside)]
-    return Group(drawn[0], *(Padding(table, (1, 0, 0, 0)) for table in drawn[1:]))
+    first, *others = _tables(results, beside)
+    return Group(first, *(Padding(table, (1, 0, 0, 0)) for table in others))
 
 
 def markdown(results: Sequence[Result], *, beside: Sequence[Column] = MODELS) -> str:
@@ -122,9 +122,13 @@ def _tables(results: Sequence[Result], beside: Sequence[Column]) -> Iterator[Tab
         for model, own in full.items()
     }
     tasks = {name: result.task.value for own in full.values() for name, result in own.items()}
-    yield figures_table(figures, tasks=tasks, beside=beside, notes=list(_notes(full, figures, beside)))
-    forms = form_averages(results)
-    if any(len(own) > 1 for own in forms.values()):
+    named = (
+        column.short if column.short == column.name else f"{column.short} {column.name}" for column in beside
+    )
+    source = f"Published in arXiv 2508.21290: {', '.join(named)}."
+    yield figures_table(figures, tasks=tasks, beside=beside, notes=list(_notes(figures)), source=source)
+    forms = {model: own for model, own in form_averages(results).items() if len(own) > 1}
+    if forms:
         yield _forms_table(forms, full)
 
 
@@ -134,22 +138,14 @@ def _cell(result: Result, first: Result | None) -> Cell:
     return Cell(result.figures[MAIN_METRIC], (high - low) / 2 if high > low else None, differs)
 
 
-def _notes(
-    full: dict[str, dict[str, Result]], figures: dict[str, dict[str, Cell]], beside: Sequence[Column]
-) -> Iterator[str]:
+def _notes(figures: dict[str, dict[str, Cell]]) -> Iterator[str]:
     cells = [cell for own in figures.values() for cell in own.values()]
-    margin = " ± half the 95% bootstrap interval" if any(cell.margin is not None for cell in cells) else ""
+    margin = ", ± half the 95% bootstrap interval" if any(cell.margin is not None for cell in cells) else ""
     yield f"nDCG@10 in percent{margin}."
     if any(cell.differs for cell in cells):
         yield f"†: differs from {next(iter(figures))}, p < {SIGNIFICANT} (paired test over the queries)."
-    if len({frozenset(own) for own in full.values()}) > 1:
+    if len({frozenset(own) for own in figures.values()}) > 1:
         yield "Averages are over the sets that every model has."
-    if any(name in column.figures for own in full.values() for name in own for column in beside):
-        named = [
-            column.short if column.short == column.name else f"{column.short} {column.name}"
-            for column in beside
-        ]
-        yield f"Published in arXiv 2508.21290: {', '.join(named)}."
 
 
 def _forms_table(forms: dict[str, dict[Form, float | None]], full: dict[str, dict[str, Result]]) -> Table:

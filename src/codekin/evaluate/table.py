@@ -6,14 +6,19 @@ One structure, written as Markdown or drawn on a terminal; evaluation and the po
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from codekin.evaluate.paper import GROUPS, OVERALL, Column
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table as Drawn
+
+_HEADING = 16  # characters of a model's name in a line
+_NO_LIMIT = 10_000
 
 # What could move a terminal's cursor or break a row, and halves of characters that no file can hold.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -28,8 +33,8 @@ class Cell:
     differs: bool = False
 
     def __str__(self) -> str:
-        margin = "" if self.margin is None else f" ± {100 * self.margin:.1f}"
-        return f"{100 * self.value:.2f}{margin}{' †' if self.differs else ''}"
+        margin = "" if self.margin is None else f" ±{100 * self.margin:.1f}"
+        return f"{100 * self.value:.2f}{margin}{'†' if self.differs else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings; the first `own` columns of figures are measured here, the others published."""
+    """Rows under headings; the first `own` columns of figures are measured here, the others published.
+
+    Printed by rich, the published ones are left out where the terminal has no room for them.
+    """
 
     labels: tuple[str, ...]
     columns: tuple[str, ...]
     own: int
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    source: str = ""
+    """A note on the published columns."""
 
     def markdown(self) -> str:
         """GitHub's table, the best of the own figures of each row in bold, and the notes below."""
@@ -62,29 +72,39 @@ class Table:
             )
             lines.append([*row.labels, *figures])
         table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-        return "\n\n".join([table, *self.notes])
+        return "\n\n".join([table, *self.notes, *([self.source] if self.source else [])])
 
-    def terminal(self) -> Drawn:
-        """The same for rich to print: own columns first, the published dimmed beside them."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Drawn]:
+        whole = self._drawn(len(self.columns), self.source)
+        needed = console.measure(whole, options=options.update(max_width=_NO_LIMIT)).maximum
+        if needed > options.max_width and len(self.columns) > self.own:
+            whole = self._drawn(self.own, "The published columns are left out: a wider terminal shows them.")
+        yield whole
+
+    def _drawn(self, columns: int, source: str) -> Drawn:
         from rich import box
         from rich.table import Table as Drawn
         from rich.text import Text
 
         drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
-        if self.notes:
-            drawn.caption = Text("\n".join(map(_label, self.notes)), style="dim")
+        notes = [*self.notes, *([source] if source else [])]
+        drawn.caption = Text("\n".join(map(_label, notes)), style="dim")
         for place, label in enumerate(self.labels):
-            drawn.add_column(label, style="dim" if place else "", no_wrap=bool(place))
-        for place, column in enumerate(self.columns):
-            style = "" if place < self.own else "dim"
-            drawn.add_column(Text(_label(column)), justify="right", style=style, overflow="fold")
+            drawn.add_column(label, style="dim" if place else "", no_wrap=True)
+        for place, column in enumerate(self.columns[:columns]):
+            heading = Text("\n".join(wrap(_label(column), _HEADING)))
+            drawn.add_column(heading, justify="right", style="" if place < self.own else "dim", no_wrap=True)
+        any_differs = any(cell and cell.differs for row in self.rows for cell in row.cells)
         averaged = False
         for row in self.rows:
             best = self._best(row)
             figures = [
                 Text(_shown(cell), style="bold green" if place in best else "")
-                for place, cell in enumerate(row.cells)
+                for place, cell in enumerate(row.cells[:columns])
             ]
+            for cell, figure in zip(row.cells[: self.own], figures, strict=False):
+                # A dagger hangs, or figures would not stand under each other.
+                figure.append("" if not any_differs or (cell and cell.differs) else "\N{NO-BREAK SPACE}")
             if row.average and not averaged:
                 drawn.add_section()
                 averaged = True
@@ -115,8 +135,10 @@ def figures_table(
     tasks: Mapping[str, str] | None = None,
     beside: Sequence[Column] = (),
     notes: Sequence[str] = (),
+    source: str = "",
 ) -> Table:
-    """The table of `figures`, by model and benchmark; `tasks` by benchmark, `beside` the published columns.
+    """The table of `figures`, by model and benchmark; `tasks` by benchmark, `beside` the published columns with
+    their `source`.
 
     Published columns are left out where no benchmark is theirs. An average is over the benchmarks that every model
     has, for the published columns too.
@@ -141,6 +163,7 @@ def figures_table(
         len(figures),
         tuple(rows),
         tuple(notes),
+        source if beside else "",
     )
 
 

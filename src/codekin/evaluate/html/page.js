@@ -14,8 +14,10 @@ function make(name, attributes = {}, ...children) {
   return node;
 }
 
+/* A name that may break between its parts. */
+const parted = (name) => name.split(/(?<=[-_/])|(?<=[a-z0-9])(?=[A-Z])/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
 const count = (number, noun, many = `${noun}s`) => `${number.toLocaleString("en")} ${number === 1 ? noun : many}`;
-const signed = (gap) => `${gap < 0 ? "−" : "+"}${Math.abs(100 * gap).toFixed(2)}`;
+const signed = (gap, places = 2) => `${gap < 0 ? "−" : "+"}${Math.abs(100 * gap).toFixed(places)}`;
 const mean = (values) => (values.some((value) => value == null) ? null : values.reduce((sum, value) => sum + value, 0) / values.length);
 const dot = (place) => make("span", { class: "dot", style: series(place), "aria-hidden": "true" });
 const models = data.models.map((model, place) => ({ ...model, series: place }));
@@ -98,9 +100,9 @@ function ownCell(model, set, reference, best) {
 function tableRow(set, reference) {
   const best = models.length > 1 ? Math.max(...models.map((model) => figureOf(model.series, set) ?? -1)) : null;
   const benchmark = set.average ? null : data.benchmarks[set.members[0]];
-  const about = benchmark && `${benchmark.task} · ${benchmark.queries.toLocaleString("en")} / ${benchmark.documents.toLocaleString("en")}`;
+  const about = benchmark && `${benchmark.task} · ${benchmark.queries.toLocaleString("en")}\u00a0/\u00a0${benchmark.documents.toLocaleString("en")}`;
   return make("tr", { class: set.average ? "average" : null },
-    make("th", { scope: "row" }, set.label, about && make("small", {}, about)),
+    make("th", { scope: "row" }, ...parted(set.label), about && make("small", {}, about)),
     ...models.map((model) => ownCell(model.series, set, reference, best)),
     ...data.published.map((column, place) => make("td", { class: place ? "published" : "published edge" }, percent(set.published[place]))));
 }
@@ -112,7 +114,7 @@ function table() {
     make("th", { colspan: models.length, scope: "colgroup" }, "measured here"),
     make("th", { colspan: data.published.length, scope: "colgroup", class: "edge" }, "published, arXiv 2508.21290"));
   const names = make("tr", {}, make("th", { scope: "col" }, make("span", { class: "hidden" }, "Benchmark")),
-    ...models.map((model) => make("th", { scope: "col", class: `own${chosen(reference?.model === model.series)}` }, dot(model.series), `\u00a0${model.name}`)),
+    ...models.map((model) => make("th", { scope: "col", class: `own${chosen(reference?.model === model.series)}` }, dot(model.series), "\u00a0", ...parted(model.name))),
     ...data.published.map((column, place) => make("th", { scope: "col", title: column.name, class: `published${place ? "" : " edge"}${chosen(reference?.column === place)}` }, column.short)));
   at("table").replaceChildren(
     make("thead", {}, data.published.length ? over : null, names),
@@ -230,7 +232,7 @@ function wins() {
     const side = item.gap > 0 ? first : second;
     const opener = make("button", { type: "button", "aria-expanded": "false" }, make("span", {}, item.row.text.trim().slice(0, 300) || "(no text)"));
     const row = make("tr", {}, make("td", {}, opener), make("td", {}, percent(item.one, 1)), make("td", {}, percent(item.other, 1)),
-      make("td", { class: item.gap ? "gap" : null, style: item.gap ? series(side.series) : null }, item.gap ? signed(item.gap).slice(0, -1) : "0"));
+      make("td", { class: item.gap ? "gap" : null, style: item.gap ? series(side.series) : null }, item.gap ? signed(item.gap, 1) : "0"));
     opener.addEventListener("click", () => {
       const open = opener.getAttribute("aria-expanded") === "true";
       opener.setAttribute("aria-expanded", String(!open));
@@ -257,7 +259,7 @@ function detail(row, first, second, documents) {
     return make("div", {}, title, make("p", {}, judged, facts.join(" · ")), source(documents[best.document]));
   };
   const missed = row.answer !== null && ![first, second].some((model) => row.best[model.series]?.right);
-  return make("div", {}, source(row), make("div", { class: "answers" }, answer(first), answer(second),
+  return make("div", { class: "shown" }, make("p", {}, `query ${row.id}`), source(row), make("div", { class: "answers" }, answer(first), answer(second),
     missed ? make("div", {}, make("h4", {}, "An answer"), make("p", {}, documents[row.answer].id), source(documents[row.answer])) : null));
 }
 
