@@ -281,6 +281,7 @@ function start() {
   head();
   const reference = data.published.length ? models.length : 0;
   at("compare").hidden = references.length < 2;
+  at("rings").hidden = !data.published.length;
   choose(at("reference"), references.map((one) => one.label), reference, table);
   if (references.length < 2) at("reference").replaceChildren();
   table();
