@@ -47,4 +47,5 @@ def _dcg(gains: Gains, k: int) -> Figures:
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Figures:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    shares: Figures = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return shares

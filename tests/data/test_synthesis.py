@@ -17,9 +17,10 @@ import pytest
 from chat_server import PROGRAMS, serving, translate
 
 from codekin.data import Endpoint, Pair, read_pairs, synthesize, write_pairs
-from codekin.data.chat import AnswerError, _seconds
+from codekin.data.chat import AnswerError
 from codekin.data.synthesis import Family, Template, _code, _question
 from codekin.errors import InputError
+from codekin.retries import retry_after
 from codekin.tasks import Task
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "codekin")
@@ -210,10 +211,10 @@ def test_retry_after_holds_for_all(problems: Path, tmp_path: Path):
 
 
 def test_a_retry_after_is_seconds_or_a_date():
-    assert _seconds("7") == 7
-    assert _seconds(formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=2)
-    assert _seconds(formatdate(time.time() - 30, usegmt=True)) == 0
-    assert _seconds("") == _seconds("soon") == _seconds("-3") == 0
+    assert retry_after("7") == 7
+    assert retry_after(formatdate(time.time() + 30, usegmt=True)) == pytest.approx(30, abs=2)
+    assert retry_after(formatdate(time.time() - 30, usegmt=True)) == 0
+    assert retry_after("") == retry_after("soon") == retry_after("-3") == 0
 
 
 def test_answers_of_no_use_are_asked_for_thrice_and_set_aside(problems: Path, tmp_path: Path):
@@ -258,7 +259,7 @@ def test_a_server_that_wants_none_of_it(problems: Path, tmp_path: Path, fault: s
 
 
 def test_a_server_that_is_not_there(problems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("codekin.data.chat._LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("codekin.retries._LONGEST_WAIT", 0.01)
     with pytest.raises(InputError, match="no answer in 8 attempts; the last: cannot connect"):
         synthesize("solutions", problems, tmp_path / "o.jsonl", Endpoint("http://127.0.0.1:9/v1", "m"))
     with pytest.raises(InputError, match="no URL"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codekin.data.beir import Retrieval, retrievals, text_of
+from codekin.data.beir import JudgedSet, Retrieval, choose_split, retrievals, text_of
 from codekin.data.catalog import find_set, select_sets
 from codekin.data.chat import Endpoint, Usage
 from codekin.data.cleaning import CleanReport, clean
@@ -25,6 +25,7 @@ __all__ = [
     "Family",
     "FetchReport",
     "Files",
+    "JudgedSet",
     "Kind",
     "MiningProgress",
     "NegativesReport",
@@ -40,6 +41,7 @@ __all__ = [
     "Use",
     "answer_labels",
     "benchmarks",
+    "choose_split",
     "clean",
     "fetch",
     "find_set",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from codekin.data.records import Files, Located, Record
 from codekin.errors import InputError
+from codekin.tasks import Task
 
 if TYPE_CHECKING:
     from codekin.data.pairs import Pair
@@ -41,6 +42,45 @@ class Retrieval:
     queries: Callable[[], Iterable[Located]]
     qrels: Callable[[], Iterable[Located]]
 
+    def read(self) -> JudgedSet:
+        """The judged queries and the documents' ids; the documents' texts stay where they are.
+
+        What has an id that came before is passed over, and so are judgements of queries that are not there. Raises
+        InputError naming the place of a record that is not what it should be, or of a judgement of a document that
+        does not exist, and where no query is judged.
+        """
+        documents = dict.fromkeys(_id(record, where, "_id", "id") for where, record in self.corpus())
+        qrels: dict[str, dict[str, float]] = {}
+        last = ""
+        for last, judgement in self.qrels():
+            document = _id(judgement, last, "corpus-id", "corpus_id")
+            if document not in documents:
+                raise InputError(f"{last}: there is no document {document!r}")
+            query = _id(judgement, last, "query-id", "query_id")
+            qrels.setdefault(query, {})[document] = _score(judgement, last)
+        queries: dict[str, str] = {}
+        tasks: dict[str, str] = {}
+        for where, record in self.queries():
+            query = _id(record, where, "_id", "id")
+            if query in qrels and query not in queries:
+                queries[query] = text_of(record, where)
+                tasks.setdefault(record.get("task") or "", where)
+        if not queries:
+            raise InputError(f"{last or 'the set'}: no query has a judgement")
+        if len(tasks) > 1:
+            raise InputError(f"{[*tasks.values()][1]}: queries of several tasks; make a set of each")
+        (task,) = tasks
+
+        def texts() -> Iterator[str]:
+            waiting = set(documents)
+            for where, record in self.corpus():
+                if (document := _id(record, where, "_id", "id")) in waiting:
+                    waiting.remove(document)
+                    yield text_of(record, where).strip()
+
+        judged = {query: qrels[query] for query in queries}
+        return JudgedSet(self.part, Task.parse(task) if task else None, queries, judged, [*documents], texts)
+
     def judged(self) -> Iterator[tuple[str, Record, Record]]:
         """(place, query, document) of every judgement above 0, in the order of the qrels.
 
@@ -58,9 +98,34 @@ class Retrieval:
                     yield where, query, document
 
 
+@dataclass(frozen=True)
+class JudgedSet:
+    """One part of a retrieval set, with what is judged in memory, and documents that stream.
+
+    `task` is the one that the queries name, None if they name none. `queries` are texts by id, `qrels` the grades of
+    documents by query, of the same queries in the same order; `documents` are the ids of the corpus. `texts` streams
+    the documents in the order of their ids, without white space around them, as MTEB reads them.
+    """
+
+    part: str
+    task: Task | None
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, float]]
+    documents: list[str]
+    texts: Callable[[], Iterator[str]]
+
+
 def is_retrieval(files: Files) -> bool:
     """Whether there is a corpus in this layout."""
     return any(match["what"] == "corpus" for name in files.names if (match := _NAME.search(name)))
+
+
+def choose_split(files: Files, wanted: Sequence[str]) -> str:
+    """The first of the splits `wanted` that is judged in `files`; the only one where there is one, or none is named."""
+    found = {match["split"] or "" for name in files.names if (match := _judgements(name))}
+    if len(found) == 1:
+        return found.pop() or wanted[0]
+    return next((split for split in wanted if split in found), wanted[0])
 
 
 def retrievals(files: Files, split: str) -> list[Retrieval]:
@@ -98,6 +163,11 @@ def retrievals(files: Files, split: str) -> list[Retrieval]:
         }
         parts.append(Retrieval(part, stream(texts["corpus"]), stream(texts["queries"]), stream(judged)))
     return parts
+
+
+def _judgements(name: str) -> re.Match[str] | None:
+    match = _NAME.search(name)
+    return match if match and match["what"] in ("qrels", "data", "default") else None
 
 
 def text_of(record: Record, where: str) -> str:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import json
-import random
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
 from codekin.errors import InputError, MissingExtraError
+from codekin.retries import backoff, is_transient, retry_after
 
 _ATTEMPTS = 8
-_LONGEST_WAIT = 60.0  # seconds between two attempts; a server may ask for more
-_LONGEST_PAUSE = 600.0
 # What a request adds to its text: roles and separators.
 _OVERHEAD = 16
 _BYTES_PER_TOKEN = 3
@@ -108,7 +104,7 @@ class Chat:
         """The model's answer to `prompt`, of at most `longest` tokens.
 
         Asks again, later and later, after a timeout, a broken connection, a cut or garbled response, and the
-        statuses 408, 409, 429 and 5xx; `Retry-After` holds for all requests. Raises AnswerError for an answer
+        statuses 408, 409, 425, 429 and 5xx; `Retry-After` holds for all requests. Raises AnswerError for an answer
         without text or cut at `longest` and for another status, BudgetError, and InputError where nothing that
         could be asked would be answered: no server, no right key, a first request refused.
         """
@@ -121,7 +117,7 @@ class Chat:
         problem = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(min(_LONGEST_WAIT, 2.0 ** (attempt - 2)) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(backoff(attempt))
             await self._turn(size // _BYTES_PER_TOKEN + longest)
             # No tokenizer makes more tokens than there are bytes.
             reserved = await self._budget.reserve(size + _OVERHEAD, longest)
@@ -163,8 +159,8 @@ class Chat:
         if response.status_code in (401, 403):
             raise InputError(f"{self._endpoint.url} refuses the key ({status})")
         problem = f"{status}: {self._message(response.content)}"
-        if response.status_code in (408, 409, 429) or response.status_code >= 500:
-            pause = min(_LONGEST_PAUSE, _seconds(response.headers.get("Retry-After", "")))
+        if is_transient(response.status_code):
+            pause = retry_after(response.headers.get("Retry-After", ""))
             self._paused_until = max(self._paused_until, time.monotonic() + pause)
             return _Outcome(problem=problem, again=True)
         if self.usage.answers:
@@ -204,20 +200,6 @@ def _read(body: bytes, input_tokens: int, longest: int) -> _Outcome:
     if not isinstance(text, str) or not text.strip():
         return _Outcome("", "the answer has no text", *paid)
     return _Outcome(text, "" if finished else f"the answer is cut at {longest} tokens", *paid)
-
-
-def _seconds(retry_after: str) -> float:
-    """What a `Retry-After` header asks for (RFC 9110, section 10.2.3): seconds or a date; 0 for anything else."""
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        at = email.utils.parsedate_to_datetime(retry_after)
-    except (ValueError, TypeError):
-        return 0.0
-    # A date in "-0000" has no zone; HTTP's are all in UTC.
-    return max(0.0, (at.replace(tzinfo=timezone.utc) - datetime.now(timezone.utc)).total_seconds())
 
 
 class _Pace:

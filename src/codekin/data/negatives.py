@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codekin.data import bm25
 from codekin.data.pairs import Pair, write_pairs
 from codekin.data.sampling import PairFiles, Rows, answer_labels
 from codekin.embed import Embedder
-from codekin.errors import InputError, MissingExtraError
+from codekin.errors import InputError
 from codekin.tasks import Role, Task
 
 BM25 = "bm25"
@@ -23,7 +23,6 @@ BM25 = "bm25"
 # Pairs whose documents are searched together. More would find little that is harder, at a time that grows with it.
 _SHARD = 32_768
 _BLOCK = 256
-_TERM = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 @dataclass(slots=True)
@@ -179,26 +178,8 @@ class _Vectors:
 class _Terms:
     """BM25 over the parts of identifiers and words."""
 
-    def __init__(self) -> None:
-        try:
-            import bm25s
-        except ImportError:
-            raise MissingExtraError("BM25", "data") from None
-        self._library = bm25s
-
     def index(self, documents: Sequence[str], task: Task) -> None:
-        self._index = self._library.BM25()
-        self._count = len(documents)
-        # The library takes no text without terms.
-        self._index.index([_terms(text) or ["\0"] for text in documents], show_progress=False)
+        self._index = bm25.BM25(documents)
 
     def scores(self, queries: Sequence[str], task: Task) -> NDArray[np.float32]:
-        scores = np.zeros((len(queries), self._count), np.float32)
-        for row, text in enumerate(queries):
-            if terms := _terms(text):
-                scores[row] = self._index.get_scores(terms)
-        return scores
-
-
-def _terms(text: str) -> list[str]:
-    return [term.lower() for term in _TERM.findall(text)]
+        return self._index.scores(queries)

@@ -121,6 +121,15 @@ class DecoderConfig:
         except (TypeError, ValueError, ZeroDivisionError) as error:
             raise ModelError(f"{path}: {error}") from None
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the decoder has, its head aside."""
+        attention = 2 * self.hidden_size * self.head_dim * (self.heads + self.kv_heads)
+        biases = self.head_dim * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
+        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
+        layer = attention + biases + norms + 3 * self.hidden_size * self.intermediate_size
+        return (self.vocab_size + 1) * self.hidden_size + self.layers * layer
+
     def to_transformers(self) -> dict[str, Any]:
         """The `config.json` that transformers, old and new, reads as this decoder without a head."""
         family = "qwen3" if self.qk_norm else "qwen2"

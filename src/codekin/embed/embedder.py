@@ -16,6 +16,7 @@ from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.config import Pooling
 from codekin.embed.registry import DEFAULT_MODEL, find_model
 from codekin.embed.static import StaticModel
+from codekin.embed.vectors import shorten
 from codekin.errors import InputError, MissingExtraError
 from codekin.tasks import Role, Task, instruction
 
@@ -128,6 +129,13 @@ class Embedder:
         assert isinstance(self._files, Checkpoint) and self.max_length
         return TransformerModel.load(self._files, self._place, self._number, self._pooling, self.max_length)
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learnt."""
+        if isinstance(self._files, Checkpoint):
+            return self._files.config.parameters
+        return self._static.parameters
+
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits, other ones whenever the vectors would differ.
@@ -186,12 +194,7 @@ class Embedder:
                 f"{self.truncated} of {len(texts)} texts are longer than {self.max_length} tokens and were cut",
                 stacklevel=2,
             )
-        if size == self.dimensions:
-            return vectors
-        short = vectors[:, :size]
-        lengths = np.linalg.norm(short, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
-        return unit
+        return shorten(vectors, size)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to `folder`, which sentence-transformers, transformers and codekin load to the same vectors.

@@ -95,6 +95,11 @@ class StaticModel:
                 vectors[start : start + len(batch)] = self._sum(tokens, dimensions)
         return vectors
 
+    @property
+    def parameters(self) -> int:
+        """The numbers of table and weights."""
+        return int(self._table.size) + (0 if self._weights is None else int(self._weights.size))
+
     def export(self) -> tuple[NDArray[np.float32], str]:
         """The model as one row a token, (v, d), and its tokenizer.json, which cuts texts itself.
 

@@ -112,6 +112,19 @@ class Quantised:
         return np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
 
+def shorten(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """(n, size) float32: the leading numbers of (n, d) vectors at unit length again; rows of zeros stay so.
+
+    Of a Matryoshka model they are vectors of their own (arXiv 2205.13147).
+    """
+    if size == vectors.shape[1]:
+        return vectors
+    short = vectors[:, :size]
+    lengths = np.linalg.norm(short, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(short, lengths, out=np.zeros_like(short), where=lengths > 0)
+    return unit
+
+
 def quantise(vectors: NDArray[np.float32], precision: Precision | str) -> Quantised:
     """(n, d) float32 vectors at `precision`, each row by itself.
 

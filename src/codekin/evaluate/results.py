@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -93,22 +92,19 @@ def read_results(folder: Path) -> list[Result]:
 
     Raises InputError naming a file that is none.
     """
-    return list(_read(folder))
+    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
 
 
-def _read(folder: Path) -> Iterator[Result]:
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record.pop("format") != _FORMAT:
-                raise InputError(
-                    f"{path} is of another version of codekin; delete it, or take another folder"
-                )
-            yield _result(record)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise InputError(f"{path} is damaged: no result; delete it to have it made anew") from None
+def _read(path: Path) -> Result:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.pop("format") != _FORMAT:
+            raise InputError(f"{path} is of another version of codekin; delete it, or take another folder")
+        return _result(record)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise InputError(f"{path} is damaged: no result; delete it to have it made anew") from None
 
 
 def _result(record: dict[str, Any]) -> Result:

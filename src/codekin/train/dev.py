@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.data import Files, retrievals, text_of
+from codekin import ranked
+from codekin.data import Files, choose_split, retrievals
 from codekin.embed.transformer import TransformerModel
 from codekin.errors import InputError
 from codekin.tasks import Role, Task, instruction
 
 _CUT = 10
-_DISCOUNTS = 1 / np.log2(np.arange(2, _CUT + 2))
 _ROWS = 256
 
 
@@ -32,35 +32,20 @@ class DevSet:
     def read(cls, folder: str | Path) -> DevSet:
         """The set of a folder: of its splits the one called dev, else test. Raises InputError where it has neither."""
         with Files(folder) as files:
-            splits = "\n".join(files.names)
-            (part, *others) = retrievals(files, "dev" if "qrels/dev" in splits else "test")
+            (part, *others) = retrievals(files, choose_split(files, ("dev", "test")))
             if others:
                 raise InputError(f"{folder} is in parts; give the folder of one")
-            corpus = [
-                (str(record.get("_id", record.get("id"))), text_of(record, at))
-                for at, record in part.corpus()
-            ]
-            numbers = {key: number for number, (key, _) in enumerate(corpus)}
-            judged: dict[str, dict[int, float]] = {}
-            for at, judgement in part.qrels():
-                query = str(judgement.get("query-id", judgement.get("query_id")))
-                document = str(judgement.get("corpus-id", judgement.get("corpus_id")))
-                if document not in numbers:
-                    raise InputError(f"{at}: there is no document {document!r}")
-                judged.setdefault(query, {})[numbers[document]] = float(judgement.get("score", 1))
-            asked = [
-                (key, text_of(record, at), record.get("task"))
-                for at, record in part.queries()
-                if (key := str(record.get("_id", record.get("id")))) in judged
-            ]
-        if not asked:
-            raise InputError(f"{folder}: no query has a judgement")
+            judged = part.read()
+            documents = list(judged.texts())
+        numbers = {key: number for number, key in enumerate(judged.documents)}
         return cls(
             name=Path(folder).name,
-            task=Task.parse(asked[0][2] or Task.NL2CODE),
-            queries=[text for _, text, _ in asked],
-            documents=[text for _, text in corpus],
-            gains=[judged[key] for key, _, _ in asked],
+            task=judged.task or Task.NL2CODE,
+            queries=list(judged.queries.values()),
+            documents=documents,
+            gains=[
+                {numbers[key]: grade for key, grade in graded.items()} for graded in judged.qrels.values()
+            ],
         )
 
     def ndcg(self, model: TransformerModel) -> float:
@@ -77,12 +62,12 @@ def ndcg_at_10(
 
     `gains` is each query's judged documents by number; equal scores rank by number.
     """
-    figures = []
+    gains_by_rank = np.zeros((len(queries), _CUT))
+    ideal = np.zeros((len(queries), _CUT))
     for start in range(0, len(queries), _ROWS):
-        for scores, judged in zip(queries[start : start + _ROWS] @ documents.T, gains[start:], strict=False):
-            ranked = np.argsort(-scores, kind="stable")[:_CUT]
-            found = np.array([judged.get(int(number), 0.0) for number in ranked])
-            ideal = np.sort([*judged.values()])[::-1][:_CUT]
-            best = float(ideal @ _DISCOUNTS[: len(ideal)])
-            figures.append(float(found @ _DISCOUNTS[: len(found)]) / best if best else 0.0)
-    return float(np.mean(figures))
+        for row, scores in enumerate(queries[start : start + _ROWS] @ documents.T, start):
+            best = np.argsort(-scores, kind="stable")[:_CUT]
+            gains_by_rank[row, : len(best)] = [gains[row].get(int(number), 0.0) for number in best]
+            judged = sorted(gains[row].values(), reverse=True)[:_CUT]
+            ideal[row, : len(judged)] = judged
+    return float(ranked.ndcg(gains_by_rank, ideal, _CUT).mean())

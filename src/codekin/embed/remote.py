@@ -1,0 +1,248 @@
+"""An embedding model behind an HTTP API of OpenAI's form, or of Jina's, which has a task beside the texts.
+
+OpenAI: https://platform.openai.com/docs/api-reference/embeddings/create; Jina: https://api.jina.ai/redoc
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.embed.cache import VectorCache
+from codekin.errors import InputError, ModelError
+from codekin.retries import backoff, is_transient, retry_after
+from codekin.tasks import Role, Task
+
+_JINA = "jina+"
+_ATTEMPTS = 8
+_AT_ONCE = 4
+_BATCH_TEXTS = 64
+_BATCH_CHARACTERS = 200_000
+_TIMEOUT = 120.0
+# A text that is refused as too long is cut by a quarter at a time, down to this.
+_SHORTEST_CUT = 1_000
+_TOO_LONG = re.compile(r"token|length|long|context", re.IGNORECASE)
+
+
+class RemoteModel:
+    """The model called `model` of the API at `url`, which `/embeddings` follows; `key` may be empty.
+
+    With `jina`, the task of the texts goes with them, and the server puts the instruction before them; else texts go
+    as they are, for no such API has a place for instructions. Vectors are as the server gives them. What was paid for
+    once is taken from `cache`. Raises InputError for a URL that is none.
+    """
+
+    def __init__(
+        self, url: str, model: str, *, key: str = "", jina: bool = False, cache: VectorCache | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not model:
+            raise InputError(
+                f"{url!r} is no URL of an API; an example: https://api.openai.com/v1#text-embedding-3-small"
+            )
+        self.url, self.model, self.jina = url.rstrip("/"), model, jina
+        self.name = f"{model} at {parts.netloc}"
+        self.truncated = 0
+        """How many texts were cut, because the server takes none of their length."""
+        self._key, self._cache = key, cache
+        self._opener = build_opener(_NoRedirects)
+        self._lock = threading.Lock()
+        self._paused_until = 0.0
+        self._answered = False
+        self._ended = threading.Event()
+
+    @property
+    def identity(self) -> str:
+        """What the vectors depend on as far as it can be known."""
+        return f"{self.url} {self.model} {self.jina}"
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        task: Task,
+        role: Role,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> NDArray[np.float32]:
+        """The texts' vectors, (n, d) float32. `progress` is called with the texts done, and all.
+
+        Asks again after a timeout, a broken connection and the statuses 408, 409, 425, 429 and 5xx, as `Retry-After`
+        says or else later and later. Raises ModelError where the server cannot be reached, refuses key or request, or
+        answers with anything but a vector a text.
+        """
+        said = jina_task(self.model, task, role) if self.jina else ""
+        keys = [self._cache_key(said, text) for text in texts]
+        known = self._cache.get(keys) if self._cache else {}
+        wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        done = len(texts) - len(wanted)
+        self._ended.clear()
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            asked = {
+                pool.submit(self._ask, [wanted[key] for key in batch], said): batch
+                for batch in _batches(wanted)
+            }
+            for future in as_completed(asked):
+                rows = future.result()
+                if self._cache:
+                    self._cache.put(asked[future], rows)
+                known |= dict(zip(asked[future], rows, strict=True))
+                done += len(rows)
+                progress(done, len(texts))
+        finally:
+            self._ended.set()  # nobody waits any longer for what was not answered
+            pool.shutdown(wait=False, cancel_futures=True)
+        sizes = {row.shape[0] for row in known.values()}
+        if len(sizes) > 1:
+            raise ModelError(
+                f"model {self.name} gives vectors of several sizes: {', '.join(map(str, sorted(sizes)))}"
+            )
+        return np.array([known[key] for key in keys], np.float32).reshape(len(keys), *sizes or (0,))
+
+    def _ask(self, texts: list[str], said: str) -> NDArray[np.float32]:
+        """One request, or several where the server takes no more at once, or no text of the length."""
+        body: dict[str, Any] = {"model": self.model, "input": [text or " " for text in texts]}
+        body |= {"task": said, "truncate": True} if said else {"encoding_format": "float"}
+        status, answer = self._post(body)
+        if status == 200:
+            return self._read(answer, len(texts))
+        problem = self._message(status, answer)
+        if status in (400, 413, 422) and len(texts) > 1:
+            half = len(texts) // 2
+            return np.concatenate([self._ask(texts[:half], said), self._ask(texts[half:], said)])
+        (text, *_) = texts
+        if status in (400, 413, 422) and len(text) > _SHORTEST_CUT and _TOO_LONG.search(problem):
+            row = self._ask([text[: len(text) * 3 // 4]], said)
+            with self._lock:
+                self.truncated += 1
+            return row
+        raise ModelError(f"model {self.name}: the server refuses the request: {problem}")
+
+    def _post(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and body of the answer, after as many attempts as it takes."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "codekin"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        data = json.dumps(body).encode()
+        problem = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._ended.wait(backoff(attempt))
+            while (left := self._paused_until - time.monotonic()) > 0 and not self._ended.wait(left):
+                pass
+            if self._ended.is_set():
+                break
+            try:
+                with self._opener.open(
+                    Request(f"{self.url}/embeddings", data, headers), timeout=_TIMEOUT
+                ) as response:
+                    answer = response.read()
+                self._answered = True
+                return 200, answer
+            except HTTPError as error:
+                if error.code in (401, 403):
+                    raise ModelError(
+                        f"model {self.name}: the server refuses the key (HTTP {error.code})"
+                    ) from None
+                answer = error.read()
+                if not is_transient(error.code):
+                    return error.code, answer
+                problem = self._message(error.code, answer)
+                pause = time.monotonic() + retry_after(error.headers.get("Retry-After", ""))
+                with self._lock:
+                    self._paused_until = max(self._paused_until, pause)
+            except (OSError, http.client.HTTPException) as error:
+                reason = error.reason if isinstance(error, URLError) else error
+                problem = str(getattr(reason, "strerror", None) or reason) or type(error).__name__
+                # A server that never was there is a mistake in the URL, not a bad moment.
+                if (
+                    not self._answered
+                    and isinstance(error, URLError)
+                    and not isinstance(reason, TimeoutError)
+                ):
+                    raise ModelError(f"model {self.name} cannot be reached: {problem}") from None
+        raise ModelError(f"model {self.name}: no answer in {_ATTEMPTS} attempts; the last: {problem}")
+
+    def _read(self, answer: bytes, count: int) -> NDArray[np.float32]:
+        """The rows of an answer in the order of the texts, (count, d)."""
+        try:
+            data = sorted(json.loads(answer)["data"], key=lambda one: int(one["index"]))
+            places = [int(one["index"]) for one in data]
+            rows = np.array([one["embedding"] for one in data], np.float32)
+        except (ValueError, LookupError, TypeError):
+            raise ModelError(f"model {self.name}: the answer is no list of embeddings") from None
+        if places != list(range(count)) or rows.ndim != 2:
+            raise ModelError(
+                f"model {self.name}: {len(places)} embeddings of shape {rows.shape[1:]} for {count} texts"
+            )
+        return rows
+
+    def _message(self, status: int, answer: bytes) -> str:
+        """What an error says, in one line without the key."""
+        text = answer.decode("utf-8", "replace")
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            said = json.loads(text)
+            text = str(said.get("detail") or said["error"]["message"])
+        line = f"HTTP {status}: {' '.join(text.split())[:300]}"
+        return line.replace(self._key, "[key]") if self._key else line
+
+    def _cache_key(self, said: str, text: str) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.identity, said, text):
+            content = part.encode("utf-8", "surrogatepass")
+            digest.update(len(content).to_bytes(8, "little") + content)
+        return digest.digest()
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirect is an answer: the key is for the server that was named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def parse_endpoint(name: str) -> tuple[str, str, bool] | None:
+    """URL, model and whether the API is Jina's, of `https://host/v1#model`; None where the name is no URL.
+
+    Jina's are those on jina.ai, and others where `jina+https://...` says so.
+    """
+    jina, address = name.startswith(_JINA), name.removeprefix(_JINA)
+    if not address.startswith(("http://", "https://")):
+        return None
+    url, _, model = address.partition("#")
+    host = urlsplit(url).hostname or ""
+    return url, model, jina or host == "jina.ai" or host.endswith(".jina.ai")
+
+
+def jina_task(model: str, task: Task, role: Role) -> str:
+    """What Jina's API calls a task and role; only the code models know each task by itself."""
+    side = "query" if role is Role.QUERY else "passage"
+    if "code-embeddings" in model:
+        return f"{task.value}.{side}"
+    return f"{'code' if 'v4' in model else 'retrieval'}.{side}"
+
+
+def _batches(wanted: dict[bytes, str]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for key, text in wanted.items():
+        if batch and (len(batch) == _BATCH_TEXTS or size + len(text) > _BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(key)
+        size += len(text)
+    if batch:
+        yield batch

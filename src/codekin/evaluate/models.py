@@ -1,0 +1,293 @@
+"""What can be evaluated: embedders, services, sentence-transformers' models, any object with `encode`, and BM25."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.embed import Embedder, VectorCache
+from codekin.embed.remote import RemoteModel, parse_endpoint
+from codekin.errors import InputError, MissingExtraError, ModelError
+from codekin.tasks import Role, Task
+
+BM25 = "bm25"
+MAX_LENGTH = 8_192
+"""The longest text in tokens that a decoder reads here, as in the published evaluation (arXiv 2508.21290)."""
+
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_PROBE = "def add(a, b): return a + b"
+# What float16 loses of a length.
+_TOLERANCE = 1e-3
+
+Share = Callable[[float], None]
+"""Called with the share of the texts that is done, 0 to 1."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A model that gives vectors.
+
+    `sizes` are its Matryoshka sizes, ascending, the full one last; `parameters` None where they are not known;
+    `truncated` how many texts were longer than it reads.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def parameters(self) -> int | None: ...
+    @property
+    def truncated(self) -> int: ...
+
+    def identity(self) -> str:
+        """Another text whenever the vectors would be others, as far as that can be known."""
+        ...
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        """The texts' vectors at full size, (n, d) float32, rows of unit length or, without a known token, zero."""
+        ...
+
+
+class Lexical:
+    """BM25 over the parts of identifiers; it has no vectors."""
+
+    name = BM25
+    parameters = None
+
+
+Model = Encoder | Lexical
+
+
+def open_model(
+    model: object,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    key_variable: str | None = None,
+    cache: VectorCache | None = None,
+) -> Model:
+    """The model that a user means.
+
+    "bm25"; `https://host/v1#model`, an API of OpenAI's or Jina's form (`jina+https://` says so of another host), whose
+    key is in the environment as `key_variable`, by default JINA_API_KEY or OPENAI_API_KEY; `module:object`, a Python
+    object; any name that `Embedder` takes, and folders that sentence-transformers alone reads; or, from Python, an
+    object with `encode` itself. `device` and `dtype` are for decoders.
+
+    Raises ModelError or InputError in one line where there is no such model.
+    """
+    if isinstance(model, Lexical):
+        return model
+    if isinstance(model, (str, Path)):
+        return _named(str(model), device, dtype, key_variable, cache)
+    if isinstance(model, Embedder):
+        return EmbedderModel(model)
+    if type(model).__module__.partition(".")[0] == "sentence_transformers":
+        return SentenceModel(model, type(model).__name__)
+    if hasattr(model, "encode"):
+        return ObjectModel(model, type(model).__qualname__)
+    raise InputError(f"{model!r} cannot be evaluated: it has no method encode")
+
+
+def _named(
+    name: str, device: str | None, dtype: str | None, key_variable: str | None, cache: VectorCache | None
+) -> Model:
+    if name.lower() == BM25:
+        return Lexical()
+    if endpoint := parse_endpoint(name):
+        url, model, jina = endpoint
+        key = os.environ.get(key_variable or ("JINA_API_KEY" if jina else "OPENAI_API_KEY"), "")
+        return ServiceModel(RemoteModel(url, model, key=key, jina=jina, cache=cache))
+    if _OBJECT.fullmatch(name) and not Path(name).exists():
+        found = _imported(name)
+        if not hasattr(found, "encode"):
+            raise InputError(f"{name} cannot be evaluated: it has no method encode")
+        return ObjectModel(found, name)
+    try:
+        embedder = Embedder(name, device=device, dtype=dtype, cache=cache)
+        if (embedder.max_length or 0) > MAX_LENGTH:
+            embedder = Embedder(name, device=device, dtype=dtype, max_length=MAX_LENGTH, cache=cache)
+        return EmbedderModel(embedder)
+    except ModelError:
+        folder = Path(name).expanduser()
+        if not (folder / "modules.json").is_file():
+            raise
+        # A model that codekin does not compute, or one that is damaged: then what codekin says of it is told.
+        if (other := _sentence_transformer(folder, device)) is None:
+            raise
+        return SentenceModel(other, name)
+
+
+def _sentence_transformer(folder: Path, device: str | None) -> object | None:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise MissingExtraError(f"{folder}, which sentence-transformers computes,", "evaluate") from None
+    try:
+        return SentenceTransformer(str(folder), device=device)
+    except Exception:  # its own errors, transformers', torch's
+        return None
+
+
+def _imported(name: str) -> object:
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")  # as `python -m` finds modules: in the folder one stands in
+    try:
+        found: object = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever the user's module raises
+        raise ModelError(f"model {name}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.remove("")
+    return found
+
+
+class EmbedderModel:
+    """An Embedder, with its own instructions for each task."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.name, self.sizes, self.truncated = embedder.name, embedder.sizes, 0
+
+    @cached_property
+    def parameters(self) -> int | None:
+        return self._embedder.parameters
+
+    def identity(self) -> str:
+        return f"{self._embedder.fingerprint} {self._embedder.dtype}"
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        def share(done: int, total: int) -> None:
+            progress(done / total if total else 0.0)
+
+        vectors = self._embedder.encode(texts, task, role, progress=share)
+        self.truncated += self._embedder.truncated
+        # A static model has no vector for a text of which it knows no token.
+        return checked(vectors, len(texts), self.name, zeros=self._embedder.kind == "static")
+
+
+class ServiceModel:
+    """An embedding model behind an HTTP API."""
+
+    parameters = None
+
+    def __init__(self, remote: RemoteModel) -> None:
+        self._remote = remote
+        self.name = remote.name
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
+
+    @property
+    def truncated(self) -> int:
+        return self._remote.truncated
+
+    def identity(self) -> str:
+        return self._remote.identity
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        vectors = self._remote.encode(texts, task, role, lambda done, total: progress(done / total))
+        return checked(vectors, len(texts), self.name)
+
+
+class SentenceModel:
+    """A model of sentence-transformers, with its prompt of the task ("nl2code_query"), else of the role ("query")."""
+
+    truncated = 0
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._model = model
+        self.name = name
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
+
+    @cached_property
+    def parameters(self) -> int | None:
+        return sum(int(parameter.numel()) for parameter in self._model.parameters())
+
+    def identity(self) -> str:
+        return f"sentence-transformers {self.name}"
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        names = (f"{task.value}_{role.value}", role.value)
+        prompt = next((name for name in names if (self._model.prompts or {}).get(name)), None)
+        found = self._model.encode(
+            list(texts), prompt_name=prompt, show_progress_bar=False, normalize_embeddings=True
+        )
+        return checked(found, len(texts), self.name)
+
+
+class ObjectModel:
+    """Any object with `encode(texts)`; `task` and `role` are given to it, as their names, where it takes them."""
+
+    parameters, truncated = None, 0
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._model = model
+        self.name = name
+        try:
+            taken = [*inspect.signature(model.encode).parameters.values()]
+        except (TypeError, ValueError):  # of a function that is not Python's
+            taken = []
+        every = any(one.kind is one.VAR_KEYWORD for one in taken)
+        self._takes = [
+            option for option in ("task", "role") if every or any(one.name == option for one in taken)
+        ]
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
+
+    def identity(self) -> str:
+        return f"object {self.name}"
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        said = {"task": task.value, "role": role.value}
+        try:
+            found = self._model.encode(list(texts), **{option: said[option] for option in self._takes})
+        except Exception as error:  # whatever the user's object raises
+            raise ModelError(f"model {self.name}: {type(error).__name__}: {error}") from error
+        return checked(found, len(texts), self.name)
+
+
+def checked(vectors: Any, count: int, name: str, *, zeros: bool = False) -> NDArray[np.float32]:
+    """The vectors of `count` texts as float32 where they are sound; `zeros` allows rows of zeros.
+
+    Raises ModelError, naming the model, for another shape, numbers that are not finite and rows not of unit length.
+    """
+    try:
+        rows = np.asarray(vectors, np.float32)
+    except (TypeError, ValueError):
+        raise ModelError(f"model {name} gives no matrix of numbers but {type(vectors).__name__}") from None
+    if rows.ndim != 2 or len(rows) != count or (count and not rows.shape[1]):
+        raise ModelError(
+            f"model {name} gives vectors of shape {rows.shape} for {count} texts; (n, d) is asked for"
+        )
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ModelError(
+            f"model {name} gives NaN or infinite numbers, in {int((~finite).sum())} of {count} vectors"
+        )
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    wrong = np.abs(lengths - 1) > _TOLERANCE
+    if zeros:
+        wrong &= lengths > 0
+    if wrong.any():
+        length = lengths[int(np.argmax(wrong))]
+        how_many = f"{int(wrong.sum())} of {count}, one of {length:.4g}"
+        raise ModelError(f"model {name} gives vectors that are not of unit length: {how_many}")
+    return rows
