@@ -14,6 +14,7 @@ from codekin.data.catalog import CATALOG
 from codekin.data.sets import Use
 from codekin.errors import InputError
 from codekin.evaluate import paper
+from codekin.evaluate.benchmarks import MTEB_TASKS
 from codekin.evaluate.report import full_results, markdown, terminal_table, vector_bytes, write_mteb
 from codekin.evaluate.results import Form, Result
 from codekin.evaluate.table import Cell, averages, column_mean, figures_table
@@ -169,7 +170,7 @@ def test_mteb_reads_what_is_written(cache: Path) -> None:
     loaded = mteb.ResultCache(cache).load_results(validate_and_filter=False, include_remote=False)
     found = {result.model_name: {task.task_name: task for task in result.task_results} for result in loaded}
     assert set(found) == {"local/codekin-static", "local/bm25", "org/name", "local/runs-a-b"}
-    assert set(found["local/codekin-static"]) == {"CosQA", "MBPP", "mine"}
+    assert set(found["local/codekin-static"]) == {"CosQA", "MBPPRetrieval", "mine"}
     task = found["local/codekin-static"]["CosQA"]
     assert task.get_score() == pytest.approx(sum(drawn(0, 60, 0.7)) / 60, abs=1e-6)
     assert (task.dataset_revision, task.eval_splits, task.evaluation_time) == ("abc", ["test"], 1.5)
@@ -212,11 +213,9 @@ def test_other_forms_are_experiments(cache: Path) -> None:
 
 def test_the_names_of_tasks_are_mtebs() -> None:
     mteb = pytest.importorskip("mteb")
-    from codekin.evaluate.report import _mteb_task
-
     for group, benchmark in ((paper.MTEB_CODE, "MTEB(Code, v1)"), (paper.COIR, "CoIR")):
         theirs = {task.metadata.name for task in mteb.get_benchmark(benchmark).tasks}
-        assert {_mteb_task(name) for name in group.benchmarks} == theirs
+        assert {MTEB_TASKS[name] for name in group.benchmarks} == theirs
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:

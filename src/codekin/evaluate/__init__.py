@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from codekin.evaluate.report import markdown, terminal_table, write_mteb
     from codekin.evaluate.results import Form, QueryResult, Result, read_results, write_result
     from codekin.evaluate.table import Cell, figures_table
+    from codekin.evaluate.texts import page_texts
 
 _HOMES = {
     "POOLINGS": "paper",
@@ -22,6 +23,7 @@ _HOMES = {
     "figures_table": "table",
     "html_page": "page",
     "markdown": "report",
+    "page_texts": "texts",
     "read_results": "results",
     "terminal_table": "report",
     "write_mteb": "report",
@@ -38,6 +40,7 @@ __all__ = [
     "figures_table",
     "html_page",
     "markdown",
+    "page_texts",
     "read_results",
     "terminal_table",
     "write_mteb",

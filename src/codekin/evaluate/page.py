@@ -32,14 +32,13 @@ class Texts(NamedTuple):
 
     queries: Mapping[str, str]
     documents: Mapping[str, str]
-    relevant: Mapping[str, Mapping[str, int]] = {}
+    relevant: Mapping[str, Mapping[str, float]] = {}
 
 
 def html_page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
     """The page of `results`, with the `texts` by benchmark that its wins and losses are browsed by.
 
-    A benchmark has at most MOST_QUERIES divided by the number of benchmarks queries in the page, those that the
-    models differ most in; counts and tests are over all of its queries.
+    Counts and tests are over all queries; the page carries those of `carried_queries`.
     """
     resource = files("codekin.evaluate").joinpath("html")
     parts = {
@@ -54,12 +53,37 @@ def html_page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
     return _MARKER.sub(lambda marker: parts[marker[1]], whole)
 
 
+def carried_queries(results: Sequence[Result]) -> dict[str, list[str]]:
+    """By benchmark the queries that a page has the texts of: those of all of its models that they differ most in.
+
+    There are at most MOST_QUERIES divided by the number of benchmarks.
+    """
+    measured: dict[str, list[Result]] = {}
+    for own in full_results(results).values():
+        for name, result in own.items():
+            measured.setdefault(name, []).append(result)
+    most = max(1, MOST_QUERIES // max(1, len(measured)))
+    return {name: _most_differing(found)[:most] for name, found in measured.items()}
+
+
+def _most_differing(results: Sequence[Result]) -> list[str]:
+    def order(query: str) -> tuple[float, str]:
+        figures = [_figure(result.queries[query]) for result in results]
+        return min(figures) - max(figures), query
+
+    return sorted(_shared(results), key=order)
+
+
+def _shared(results: Sequence[Result]) -> set[str]:
+    return set.intersection(*(set(result.queries) for result in results))
+
+
 def _data(results: Sequence[Result], texts: Mapping[str, Texts]) -> dict[str, Any]:
     full = full_results(results)
     names = in_order({name for own in full.values() for name in own})
     published = [column for column in MODELS if any(name in column.figures for name in names)]
     models = list(full)
-    most = max(1, MOST_QUERIES // max(1, len(names)))
+    carried = carried_queries(results)
     return {
         "significant": SIGNIFICANT,
         "characters": MOST_CHARACTERS,
@@ -85,7 +109,7 @@ def _data(results: Sequence[Result], texts: Mapping[str, Texts]) -> dict[str, An
             if name in full[first] and name in full[second]
         ],
         "queries": [
-            _queries([own.get(name) for own in full.values()], texts.get(name, Texts({}, {})), most)
+            _queries(carried[name], [own.get(name) for own in full.values()], texts.get(name, Texts({}, {})))
             for name in names
         ],
     }
@@ -178,19 +202,11 @@ class _Documents:
         return [{"id": name, **_cut(self.texts.get(name, ""))} for name in self.places]
 
 
-def _queries(results: Sequence[Result | None], texts: Texts, most: int) -> dict[str, Any]:
-    """The queries that the models differ most in, each with its text, its figures and every model's best document."""
-    measured = [result for result in results if result]
-    shared = set.intersection(*(set(result.queries) for result in measured))
-
-    def order(query: str) -> tuple[float, str]:
-        figures = [_figure(result.queries[query]) for result in measured]
-        return min(figures) - max(figures), query
-
-    chosen = sorted(shared, key=order)[:most]
+def _queries(carried: Sequence[str], results: Sequence[Result | None], texts: Texts) -> dict[str, Any]:
+    """The carried queries, each with its text, its figures and every model's best document."""
     documents = _Documents(texts.documents)
     rows = []
-    for query in chosen:
+    for query in carried:
         relevant = texts.relevant.get(query, {})
         answers = sorted(
             (name for name, grade in relevant.items() if grade > 0), key=lambda name: -relevant[name]
@@ -206,7 +222,8 @@ def _queries(results: Sequence[Result | None], texts: Texts, most: int) -> dict[
                 "answer": documents.place(answers[0]) if answers else None,
             }
         )
-    return {"total": len(shared), "rows": rows, "documents": documents.data()}
+    total = len(_shared([result for result in results if result]))
+    return {"total": total, "rows": rows, "documents": documents.data()}
 
 
 def _best(

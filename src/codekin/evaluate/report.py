@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.errors import InputError
+from codekin.evaluate.benchmarks import MTEB_TASKS
 from codekin.evaluate.metrics import paired_p_value
 from codekin.evaluate.paper import MODELS, Column
 from codekin.evaluate.results import MAIN_METRIC, Form, Result
@@ -224,13 +225,4 @@ def _model_meta(result: Result, experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mteb_task(benchmark: str) -> str:
-    return _MTEB_TASKS.get(benchmark, re.sub(r"[^\w.+-]+", "-", benchmark))
-
-
-_MTEB_TASKS = {
-    "CoSQA": "CosQA",
-    "COIR-CodeSearchNet": "COIRCodeSearchNetRetrieval",
-    "CodeSearchNet": "CodeSearchNetRetrieval",
-    "CodeEditSearch": "CodeEditSearchRetrieval",
-    "CodeSearchNetCC": "CodeSearchNetCCRetrieval",
-}
+    return MTEB_TASKS.get(benchmark, re.sub(r"[^\w.+-]+", "-", benchmark))
