@@ -154,7 +154,7 @@ def test_figures_are_the_results() -> None:
             if data["models"][form["model"]]["name"] == result.model
             and Form(form["dimensions"], form["precision"], form["rescored"]) == result.form
         )
-        assert form["figures"][place] == pytest.approx(result.figures[NDCG], abs=1e-4)
+        assert form["figures"][place] == pytest.approx(result.figures[NDCG], abs=1e-6)
 
 
 def test_a_model_that_lacks_a_set_leaves_a_hole() -> None:

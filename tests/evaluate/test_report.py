@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from codekin.data.sets import Use
 from codekin.errors import InputError
 from codekin.evaluate import paper
 from codekin.evaluate.benchmarks import MTEB_TASKS
-from codekin.evaluate.report import full_results, markdown, terminal_table, vector_bytes, write_mteb
+from codekin.evaluate.report import (
+    differing,
+    full_results,
+    markdown,
+    terminal_table,
+    vector_bytes,
+    write_mteb,
+)
 from codekin.evaluate.results import Form, Result
 from codekin.evaluate.table import Cell, averages, column_mean, figures_table
 
@@ -107,6 +115,18 @@ def test_significance_is_marked() -> None:
     ]
     good, bad, near = markdown(results).splitlines()[2].split(" | ")[2:5]
     assert ("†" in good, "†" in bad, "†" in near) == (False, True, False)
+
+
+def test_a_query_of_a_small_subset_weighs_more() -> None:
+    def by_language(model: str, large: float, small: float) -> Result:
+        plain = made(model, "CodeSearchNet", [large] * 40 + [small])
+        names = [*(f"go/q{place}" for place in range(40)), "php/q40"]
+        queries = dict(zip(names, plain.queries.values(), strict=True))
+        return replace(plain, queries=queries, subsets={"go": {NDCG: large}, "php": {NDCG: small}})
+
+    first, second = by_language("a", 0.6, 0.0), by_language("b", 0.5, 1.0)
+    assert differing(first, second) == 1
+    assert differing(replace(first, subsets={}), second) < 0.01
 
 
 def test_forms_have_a_table_of_their_own() -> None:

@@ -21,7 +21,7 @@ MOST_CHARACTERS = 1200
 """Where a text is cut."""
 
 _BINS = 20
-_PLACES = 4
+_PLACES = 6
 # Half of a surrogate pair is what is left of broken UTF-8 (PEP 383): no file of UTF-8 can hold it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MARKER = re.compile(r"\{\{([a-z.]+)\}\}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,12 +82,23 @@ def vector_bytes(form: Form) -> int | None:
 
 
 def differing(first: Result, second: Result) -> float:
-    """The p-value of the paired test over the queries of both; 1 where there are none."""
+    """The p-value of the paired test over the queries of both; 1 where there are none.
+
+    Where figures are means of subsets' means, a query counts by the share of it that it is.
+    """
     shared = sorted(first.queries.keys() & second.queries.keys())
     if not shared:
         return 1.0
-    pairs = [[result.queries[query].figures[MAIN_METRIC] for query in shared] for result in (first, second)]
-    return paired_p_value(*pairs)
+    parts = [query.partition("/")[0] if first.subsets else "" for query in shared]
+    sizes = Counter(parts)
+    one, other = (
+        [
+            result.queries[query].figures[MAIN_METRIC] / sizes[part]
+            for query, part in zip(shared, parts, strict=True)
+        ]
+        for result in (first, second)
+    )
+    return paired_p_value(one, other)
 
 
 def write_mteb(results: Sequence[Result], folder: Path) -> list[Path]:

@@ -18,6 +18,8 @@ function make(name, attributes = {}, ...children) {
 const parted = (name) => name.split(/(?<=[-_/])|(?<=[a-z0-9])(?=[A-Z])/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
 const count = (number, noun, many = `${noun}s`) => `${number.toLocaleString("en")} ${number === 1 ? noun : many}`;
 const signed = (gap, places = 2) => `${gap < 0 ? "−" : "+"}${Math.abs(100 * gap).toFixed(places)}`;
+/* Of the randomisation test nothing smaller can come out. */
+const probability = (p) => (p <= 0.0001 ? "p ≤ 0.0001" : `p = ${p}`);
 const mean = (values) => (values.some((value) => value == null) ? null : values.reduce((sum, value) => sum + value, 0) / values.length);
 const dot = (place) => make("span", { class: "dot", style: series(place), "aria-hidden": "true" });
 const models = data.models.map((model, place) => ({ ...model, series: place }));
@@ -86,7 +88,7 @@ function ownCell(model, set, reference, best) {
     if (Math.abs(gap) >= 0.00005) cell.style = `--tint: var(--${gap > 0 ? "better" : "worse"}); --strength: ${strength}%`;
     const pair = !set.average && reference.model !== undefined ? pairOf(model, reference.model, set.members[0]) : null;
     under.append(make("span", { class: "gap" }, signed(gap), pair && pair.p < data.significant ? " †" : ""));
-    if (pair) cell.title = `p = ${pair.p}`;
+    if (pair) cell.title = probability(pair.p);
   }
   const interval = set.average ? [] : data.benchmarks[set.members[0]].intervals[model];
   if (interval.length) {
@@ -191,7 +193,7 @@ function verdict() {
   }
   const turned = pair.first !== first.series;
   const [wins, losses] = turned ? [pair.losses, pair.wins] : [pair.wins, pair.losses];
-  const chance = pair.p < data.significant ? `unlikely to be chance (p = ${pair.p})` : `within what chance does (p = ${pair.p})`;
+  const chance = pair.p < data.significant ? `unlikely to be chance (${probability(pair.p)})` : `within what chance does (${probability(pair.p)})`;
   at("verdict").textContent = `${first.name} does better on ${count(wins, "query", "queries")}, worse on ${losses.toLocaleString("en")}, equally well on ${pair.ties.toLocaleString("en")}: `
     + `${signed(figures[first.series] - figures[second.series])} points of nDCG@10, ${chance}.`;
   differencesChart(at("differences"), turned ? [...pair.bins].reverse() : pair.bins, first, second);
@@ -251,16 +253,16 @@ function source(text) {
 function detail(row, first, second, documents) {
   const answer = (model) => {
     const best = row.best[model.series];
-    const title = make("h4", {}, dot(model.series), ` ${model.name}`);
+    const title = make("h3", {}, dot(model.series), ` ${model.name}`);
     if (!best) return make("div", {}, title, make("p", {}, "found nothing"));
-    const facts = [`${documents[best.document].id}, score ${best.score}`];
+    const facts = [`${documents[best.document].id}, score ${Number(best.score.toPrecision(4))}`];
     if (best.right === false) facts.push(best.rank ? `an answer is at rank ${best.rank}` : `no answer among the first ${best.depth}`);
     const judged = best.right === null ? null : make("span", { class: best.right ? "right" : "wrong" }, best.right ? "✓ answers · " : "✗ does not answer · ");
     return make("div", {}, title, make("p", {}, judged, facts.join(" · ")), source(documents[best.document]));
   };
   const missed = row.answer !== null && ![first, second].some((model) => row.best[model.series]?.right);
   return make("div", { class: "shown" }, make("p", {}, `query ${row.id}`), source(row), make("div", { class: "answers" }, answer(first), answer(second),
-    missed ? make("div", {}, make("h4", {}, "An answer"), make("p", {}, documents[row.answer].id), source(documents[row.answer])) : null));
+    missed ? make("div", {}, make("h3", {}, "An answer"), make("p", {}, documents[row.answer].id), source(documents[row.answer])) : null));
 }
 
 /* Wiring ----------------------------------------------------------------------------------------------------- */
