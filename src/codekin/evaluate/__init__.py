@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codekin.evaluate.ablation import checkpoints
     from codekin.evaluate.page import Texts, html_page
     from codekin.evaluate.paper import POOLINGS
     from codekin.evaluate.report import markdown, terminal_table, write_mteb
@@ -20,6 +21,7 @@ _HOMES = {
     "QueryResult": "results",
     "Result": "results",
     "Texts": "page",
+    "checkpoints": "ablation",
     "figures_table": "table",
     "html_page": "page",
     "markdown": "report",
@@ -37,6 +39,7 @@ __all__ = [
     "QueryResult",
     "Result",
     "Texts",
+    "checkpoints",
     "figures_table",
     "html_page",
     "markdown",

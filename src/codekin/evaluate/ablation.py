@@ -1,0 +1,39 @@
+"""The models of an ablation: several checkpoints side by side, as in the paper's Table 5."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from codekin.errors import InputError
+from codekin.evaluate.paper import POOLINGS
+
+_OF_A_MODEL = ("config.json", "modules.json")
+
+
+def checkpoints(folder: Path) -> dict[str, Path]:
+    """The models in `folder` by their column's name: its subfolders, those of training's runs at RUN/model.
+
+    The poolings come as Table 5 has them, then the others by name, checkpoint-500 before checkpoint-1000; a file of
+    GGUF is a model too. Raises InputError where there are fewer than two.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}")
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix == ".gguf":
+            found[path.stem] = path
+            continue
+        for place in (path, path / "model"):
+            if any((place / name).is_file() for name in _OF_A_MODEL):
+                found[path.name] = place
+                break
+    if len(found) < 2:
+        raise InputError(f"{folder} holds {len(found)} models, and an ablation compares two or more")
+    return {name: found[name] for name in sorted(found, key=_order)}
+
+
+def _order(name: str) -> tuple[int, list[tuple[int, str]]]:
+    poolings = [column.name for column in POOLINGS]
+    parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return poolings.index(name) if name in poolings else len(poolings), parts
