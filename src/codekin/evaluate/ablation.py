@@ -29,7 +29,7 @@ def checkpoints(folder: Path) -> dict[str, Path]:
                 found[path.name] = place
                 break
     if len(found) < 2:
-        raise InputError(f"{folder} holds {len(found)} models, and an ablation compares two or more")
+        raise InputError(f"an ablation compares two models or more, and {folder} holds {len(found)}")
     return {name: found[name] for name in sorted(found, key=_order)}
 
 
