@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from codekin.data import Use, find_set, select_sets
+from codekin.data import Use, find_set
 from codekin.errors import InputError
 from codekin.evaluate.paper import COIR, MTEB_CODE, OVERALL
 from codekin.evaluate.sources import CatalogSet, Folder, Loaded, MtebTask, Source
@@ -53,6 +53,11 @@ class Benchmark:
         return self.source.load()
 
 
+def paper_task(name: str) -> Task:
+    """What the paper's benchmark of that name asks for."""
+    return find_set(name, Use.BENCHMARK).task
+
+
 def find_benchmarks(names: Sequence[str], *, data: Path | None = None) -> list[Benchmark]:
     """The benchmarks that `names` say, each once: a benchmark of the paper, a group, or a folder in BEIR's layout.
 
@@ -80,7 +85,7 @@ def _named(name: str, data: Path | None) -> list[Benchmark]:
         return [_of_paper(known[name.lower()], data)]
     if path.exists():
         own = path.resolve().name
-        task = find_set(own, Use.BENCHMARK).task if own in OVERALL.benchmarks else None
+        task = paper_task(own) if own in OVERALL.benchmarks else None
         return [Benchmark(own, task, Folder(path))]
     if "/" in name:
         raise InputError(f"no file or folder {name}")
@@ -90,7 +95,7 @@ def _named(name: str, data: Path | None) -> list[Benchmark]:
 
 
 def _of_paper(name: str, data: Path | None) -> Benchmark:
-    (entry,) = (one for one in select_sets(use=Use.BENCHMARK) if one.name == name)
+    entry = find_set(name, Use.BENCHMARK)
     if data is not None and (data / name).exists():
         return Benchmark(name, entry.task, Folder(data / name))
     return Benchmark(

@@ -41,8 +41,8 @@ class Encoder(Protocol):
     `truncated` how many texts were longer than it reads.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+
     @property
     def sizes(self) -> tuple[int, ...]: ...
     @property
@@ -72,6 +72,7 @@ Model = Encoder | Lexical
 def open_model(
     model: object,
     *,
+    name: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     key_variable: str | None = None,
@@ -82,21 +83,24 @@ def open_model(
     "bm25"; `https://host/v1#model`, an API of OpenAI's or Jina's form (`jina+https://` says so of another host), whose
     key is in the environment as `key_variable`, by default JINA_API_KEY or OPENAI_API_KEY; `module:object`, a Python
     object; any name that `Embedder` takes, and folders that sentence-transformers alone reads; or, from Python, an
-    object with `encode` itself. `device` and `dtype` are for decoders.
+    object with `encode` itself. `name` is what results call it, by default what it was asked for as. `device` and
+    `dtype` are for decoders.
 
     Raises ModelError or InputError in one line where there is no such model.
     """
-    if isinstance(model, Lexical):
-        return model
+    opened: Model
     if isinstance(model, (str, Path)):
-        return _named(str(model), device, dtype, key_variable, cache)
-    if isinstance(model, Embedder):
-        return EmbedderModel(model)
-    if type(model).__module__.partition(".")[0] == "sentence_transformers":
-        return SentenceModel(model, type(model).__name__)
-    if hasattr(model, "encode"):
-        return ObjectModel(model, type(model).__qualname__)
-    raise InputError(f"{model!r} cannot be evaluated: it has no method encode")
+        opened = _named(str(model), device, dtype, key_variable, cache)
+    elif isinstance(model, Embedder):
+        opened = EmbedderModel(model)
+    elif type(model).__module__.partition(".")[0] == "sentence_transformers":
+        opened = SentenceModel(model, type(model).__name__)
+    elif hasattr(model, "encode"):
+        opened = ObjectModel(model, type(model).__qualname__)
+    else:
+        raise InputError(f"{model!r} cannot be evaluated: it has no method encode")
+    opened.name = name or opened.name
+    return opened
 
 
 def _named(
