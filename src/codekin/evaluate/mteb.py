@@ -1,6 +1,7 @@
 """Our models for the mteb package: `mteb.evaluate(mteb_model(NAME), tasks)`.
 
-mteb's own code (https://github.com/embeddings-benchmark/mteb) then ranks and counts, and comes to the figures of `codekin evaluate`.
+mteb's own code (https://github.com/embeddings-benchmark/mteb) then ranks and counts, and comes to the figures of
+`codekin evaluate`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from codekin.data import DataSet, Files, JudgedSet, choose_split, retrievals
 from codekin.errors import InputError, MissingExtraError
 from codekin.tasks import Task
 
+_SECONDS = 5.0  # for a connection to the hub
 _SPLITS = ("test", "dev")
 _LIBRARIES = ("mteb", "datasets", "huggingface_hub", "httpx", "fsspec")
 
@@ -90,7 +94,7 @@ class MtebTask:
             import mteb
         except ImportError:
             raise MissingExtraError(f"mteb's task {self.name}", "evaluate") from None
-        with _quiet():
+        with _quiet(), _offline_unless_reachable():
             # The libraries' errors, the hub's, the network's, the parsers': none is of ours.
             try:
                 task: Any = mteb.get_task(self.name)
@@ -153,6 +157,28 @@ class CatalogSet:
         named = {key: text for text, key in queries.items()}
         judged = JudgedSet("", self.entry.task, named, qrels, list(documents.values()), texts)
         yield Loaded(self.entry.split, getattr(self.entry.source, "revision", ""), [judged])
+
+
+@contextmanager
+def _offline_unless_reachable() -> Iterator[None]:
+    """Without a way to the hub, sets that lie in its cache load all the same, and the others fail at once.
+
+    The libraries themselves ask again and again, for half a minute a set.
+    """
+    import datasets
+    import huggingface_hub.constants as hub
+
+    before = hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not before[0] and not getproxies():
+        address = urlsplit(hub.ENDPOINT)
+        try:
+            socket.create_connection((address.hostname or "", address.port or 443), _SECONDS).close()
+        except OSError:
+            hub.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 @contextmanager

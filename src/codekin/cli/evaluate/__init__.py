@@ -15,12 +15,6 @@ class _ModelsByDefault(click.Group):
         others = [name for name in self.commands if name != models.name]
         return super().parse_args(ctx, args if args and args[0] in others else [str(models.name), *args])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
-        return "" if command is models else name, command, rest
-
 
 evaluate = _ModelsByDefault(
     "evaluate",

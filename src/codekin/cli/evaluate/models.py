@@ -23,8 +23,21 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+class _Context(click.Context):
+    """Of the command that has no name of its own."""
+
+    @property
+    def command_path(self) -> str:
+        return self.parent.command_path if self.parent else ""
+
+
+class _Command(click.Command):
+    context_class = _Context
+
+
 @click.command(
-    epilog="codekin evaluate search measures code search as a whole, on repositories with questions or on your own code."
+    cls=_Command,
+    epilog="codekin evaluate search measures code search as a whole, on repositories with questions or on your code.",
 )
 @click.argument("names", nargs=-1, metavar="MODEL...")
 @click.option(
@@ -255,7 +268,7 @@ def _write(
     if markdown is not None:
         markdown.write_text(as_markdown(results, **_beside(pooled)), encoding="utf-8", errors="replace")
     if html is not None:
-        html.write_text(html_page(results, page_texts(results, benchmarks)), encoding="utf-8")
+        html.write_text(html_page(results, page_texts(results, benchmarks), **_beside(pooled)), encoding="utf-8")
 
 
 def _print(results: Sequence[Result], *, pooled: bool) -> None:
