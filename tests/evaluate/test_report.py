@@ -95,12 +95,12 @@ def test_markdown_has_the_papers_form() -> None:
     ]
     lines = markdown(results, beside=paper.POOLINGS).splitlines()
     assert lines[:4] == [
-        "| benchmark | task | last | mean | last | mean | latent |",
+        "| benchmark | task | last | mean | JCE last | JCE mean | JCE latent |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
         "| CoSQA | nl2code | **75.00 ±2.0** | 50.00 ±2.0 | 39.25 | 37.13 | 38.58 |",
         "| a\\|b\N{REPLACEMENT CHARACTER} | nl2code | **25.00 ±2.0** | **25.00 ±2.0** | – | – | – |",
     ]
-    assert "Published in arXiv 2508.21290: last, mean, latent." in lines
+    assert "Published in arXiv 2508.21290: JCE last, JCE mean, JCE latent." in lines
 
 
 def test_no_published_column_where_no_set_is_the_papers() -> None:

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from codekin.errors import InputError
-from codekin.evaluate.paper import POOLINGS
 
+_POOLINGS = ("last", "mean", "latent")
 _OF_A_MODEL = ("config.json", "modules.json")
 
 
@@ -34,6 +34,5 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 
 
 def _order(name: str) -> tuple[int, list[tuple[int, str]]]:
-    poolings = [column.name for column in POOLINGS]
     parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-    return poolings.index(name) if name in poolings else len(poolings), parts
+    return _POOLINGS.index(name) if name in _POOLINGS else len(_POOLINGS), parts

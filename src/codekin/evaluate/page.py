@@ -35,8 +35,10 @@ class Texts(NamedTuple):
     relevant: Mapping[str, Mapping[str, float]] = {}
 
 
-def html_page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
-    """The page of `results`, with the `texts` by benchmark that its wins and losses are browsed by.
+def html_page(
+    results: Sequence[Result], texts: Mapping[str, Texts], *, beside: Sequence[Column] = MODELS
+) -> str:
+    """The page of `results` `beside` the paper's columns, its wins and losses browsed by the `texts` by benchmark.
 
     Counts and tests are over all queries; the page carries those of `carried_queries`.
     """
@@ -45,7 +47,7 @@ def html_page(results: Sequence[Result], texts: Mapping[str, Texts]) -> str:
         name: resource.joinpath(name).read_text("utf-8") for name in ("page.css", "charts.js", "page.js")
     }
     # In JSON "<" occurs in strings alone; escaped, nothing in a text can end the element or open a comment.
-    data = json.dumps(_data(results, texts), ensure_ascii=False, separators=(",", ":")).replace(
+    data = json.dumps(_data(results, texts, beside), ensure_ascii=False, separators=(",", ":")).replace(
         "<", "\\u003c"
     )
     parts["data"] = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", data)
@@ -78,10 +80,10 @@ def _shared(results: Sequence[Result]) -> set[str]:
     return set.intersection(*(set(result.queries) for result in results))
 
 
-def _data(results: Sequence[Result], texts: Mapping[str, Texts]) -> dict[str, Any]:
+def _data(results: Sequence[Result], texts: Mapping[str, Texts], beside: Sequence[Column]) -> dict[str, Any]:
     full = full_results(results)
     names = in_order({name for own in full.values() for name in own})
-    published = [column for column in MODELS if any(name in column.figures for name in names)]
+    published = [column for column in beside if any(name in column.figures for name in names)]
     models = list(full)
     carried = carried_queries(results)
     return {
@@ -97,7 +99,7 @@ def _data(results: Sequence[Result], texts: Mapping[str, Texts]) -> dict[str, An
             {
                 "label": average.label,
                 "members": [names.index(name) for name in average.benchmarks],
-                "published": [_rounded(column_mean(column, average.benchmarks)) for column in published],
+                "published": [column_mean(column, average.benchmarks) for column in published],
             }
             for average in averages(full)
         ],
@@ -135,12 +137,12 @@ def _benchmark(
         "split": any_result.split,
         "queries": len(any_result.queries),
         "documents": any_result.documents,
-        "figures": [None if result is None else _rounded(result.figures[MAIN_METRIC]) for result in own],
+        "figures": [None if result is None else result.figures[MAIN_METRIC] for result in own],
         "intervals": [
             None if result is None else [*map(_rounded, result.intervals.get(MAIN_METRIC, ()))]
             for result in own
         ],
-        "published": [_rounded(column.figures.get(name)) for column in published],
+        "published": [column.figures.get(name) for column in published],
     }
 
 
@@ -162,7 +164,7 @@ def _forms(results: Sequence[Result], models: list[str], names: list[str]) -> li
                 "figures": [None] * len(names),
             },
         )
-        member["figures"][names.index(result.benchmark)] = _rounded(result.figures[MAIN_METRIC])
+        member["figures"][names.index(result.benchmark)] = result.figures[MAIN_METRIC]
     return list(found.values())
 
 
@@ -255,5 +257,5 @@ def _figure(query: QueryResult) -> float:
     return query.figures[MAIN_METRIC]
 
 
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, _PLACES)
+def _rounded(figure: float) -> float:
+    return round(figure, _PLACES)

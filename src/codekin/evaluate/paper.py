@@ -73,7 +73,7 @@ MODELS = (
 """Table 2's columns."""
 
 POOLINGS = tuple(
-    _column(6 + place, pooling, pooling, 494_000_000)
+    _column(6 + place, f"JCE {pooling}", f"JCE {pooling}", 494_000_000)
     for place, pooling in enumerate(("last", "mean", "latent"))
 )
 """Table 5's columns: JCE-0.5B with each pooling."""

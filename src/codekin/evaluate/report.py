@@ -30,10 +30,9 @@ _NO_REVISION = "no_revision_available"
 def terminal_table(results: Sequence[Result], *, beside: Sequence[Column] = MODELS) -> RenderableType:
     """What rich prints: nDCG@10 by benchmark `beside` the paper's columns, then the averages of the smaller forms."""
     from rich.console import Group
-    from rich.padding import Padding
 
     first, *others = _tables(results, beside)
-    return Group(first, *(Padding(table, (1, 0, 0, 0)) for table in others))
+    return Group(first, *(part for table in others for part in ("", table)))
 
 
 def markdown(results: Sequence[Result], *, beside: Sequence[Column] = MODELS) -> str:

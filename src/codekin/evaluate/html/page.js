@@ -273,7 +273,7 @@ function notes() {
     "An average is over the sets that every model here has, for the published columns too; where that is not all of a group, its name says of how many.",
     "Intervals are bootstrapped over the queries; p is of a paired test over the queries of one set. Neither says anything of sets that were not measured.",
   ];
-  if (data.published.length) words.push("Published figures are those of arXiv 2508.21290, Table 2, and were measured by its authors; sizes of models are as published, of voyage-code-3 and gemini-embedding-001 none are.");
+  if (data.published.length) words.push("Published figures were measured by the authors of arXiv 2508.21290. Of models behind an API the size is not published.");
   const fewer = data.queries.some((queries) => queries.rows.length < queries.total);
   words.push(`Texts are cut at ${data.characters.toLocaleString("en")} characters${fewer ? ", and of large sets only the queries that the models differ most in are carried" : ""}; counts and tests are over all queries.`);
   at("notes").replaceChildren(...words.map((word) => make("li", {}, word)));
