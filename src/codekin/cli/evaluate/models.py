@@ -268,7 +268,9 @@ def _write(
     if markdown is not None:
         markdown.write_text(as_markdown(results, **_beside(pooled)), encoding="utf-8", errors="replace")
     if html is not None:
-        html.write_text(html_page(results, page_texts(results, benchmarks), **_beside(pooled)), encoding="utf-8")
+        html.write_text(
+            html_page(results, page_texts(results, benchmarks), **_beside(pooled)), encoding="utf-8"
+        )
 
 
 def _print(results: Sequence[Result], *, pooled: bool) -> None:
