@@ -159,9 +159,6 @@ function paretoChart(host, points) {
 
 /* lines: {name, series, points: [{size, value}]}, by growing size. */
 function sizesChart(host, lines) {
-  if (!lines.some((line) => line.points.length > 1)) {
-    return nothing(host, "No model was measured at more than one size of its vectors.");
-  }
   const chart = canvas(host, 340, "Quality against the size of the vectors");
   const longest = Math.max(...lines.map((line) => line.name.length));
   const margin = Math.min(chart.width * 0.34, 22 + longest * 6.8);
@@ -197,7 +194,6 @@ function sizesChart(host, lines) {
 
 /* rows: {name, precision, bytes, series, full, plain or null, rescored or null}. */
 function precisionChart(host, rows) {
-  if (!rows.length) return nothing(host, "No model was measured in int8 or binary.");
   const chart = canvas(host, 58 + 40 * rows.length, "Quality by precision of the vectors");
   const narrow = chart.width < 560;
   const box = { left: narrow ? 128 : 290, right: chart.width - 16, top: 12, bottom: 18 + 40 * rows.length };

@@ -47,7 +47,12 @@ function head() {
   let words = `nDCG@10 on ${count(data.benchmarks.length, "set")}: ${count(queries, "query", "queries")} over ${count(documents, "document")}.`;
   const average = sets[0];
   const ranked = models.map((model) => [figureOf(model.series, average), model.name]).filter(([value]) => value !== null).sort((a, b) => b[0] - a[0]);
-  if (ranked.length > 1) words += ` ${ranked[0][1]} leads with ${percent(ranked[0][0])} against ${percent(ranked[1][0])} of ${ranked[1][1]} (${average.label}).`;
+  if (ranked.length > 1) {
+    const [[best, first], [next, second]] = ranked;
+    const level = percent(best) === percent(next);
+    words += level ? ` ${first} and ${second} are level with ${percent(best)}` : ` ${first} leads with ${percent(best)} against ${percent(next)} of ${second}`;
+    words += ` (${average.label}).`;
+  }
   at("lede").textContent = words;
   at("models").replaceChildren(...models.map((model) => {
     const facts = [
@@ -132,10 +137,15 @@ function table() {
 /* The charts ------------------------------------------------------------------------------------------------- */
 
 function figuresTable(host, headings, rows) {
-  host.closest("details").hidden = !rows.length;
   host.replaceChildren(make("table", { class: "figures" },
     make("thead", {}, make("tr", {}, ...headings.map((heading) => make("th", { scope: "col" }, heading)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell)))))));
+}
+
+/* Whether there is something to draw; without it the figure is not there. */
+function worthShowing(id, is) {
+  at(id).closest("figure").hidden = !is;
+  return is;
 }
 
 function charts() {
@@ -156,7 +166,7 @@ function charts() {
     points: forms.filter((form) => form.model === model.series && form.precision === "float32" && form.dimensions)
       .map((form) => ({ size: form.dimensions, value: form.value })).sort((a, b) => a.size - b.size),
   })).filter((line) => line.points.length);
-  sizesChart(at("sizes"), lines);
+  if (worthShowing("sizes", lines.some((line) => line.points.length > 1))) sizesChart(at("sizes"), lines);
   figuresTable(at("sizes-table"), ["model", "dimensions", "nDCG@10", "of the largest"], lines.flatMap((line) => line.points.map((point) =>
     [line.name, String(point.size), percent(point.value), `${percent(point.value / line.points.at(-1).value, 1)}%`])));
 
@@ -168,7 +178,7 @@ function charts() {
     if (!full || !(plain || rescored)) return [];
     return [{ name: model.name, precision, bytes: (plain ?? rescored).bytes, series: model.series, full: full.value, plain: plain?.value ?? null, rescored: rescored?.value ?? null }];
   }));
-  precisionChart(at("precision"), rows);
+  if (worthShowing("precision", rows.length > 0)) precisionChart(at("precision"), rows);
   figuresTable(at("precision-table"), ["model", "precision", "bytes a vector", "nDCG@10", "rescored", "float32"],
     rows.map((row) => [row.name, row.precision, String(row.bytes ?? "–"), percent(row.plain), percent(row.rescored), percent(row.full)]));
 }
