@@ -114,21 +114,25 @@ class RemoteModel:
 
     def _ask(self, texts: list[str], said: str) -> NDArray[np.float32]:
         """One request, or several where the server takes no more at once, or no text of the length."""
-        body: dict[str, Any] = {"model": self.model, "input": [text or " " for text in texts]}
-        body |= {"task": said, "truncate": True} if said else {"encoding_format": "float"}
-        status, answer = self._post(body)
-        if status == 200:
-            return self._read(answer, len(texts))
-        problem = self._message(status, answer)
-        if status in (400, 413, 422) and len(texts) > 1:
-            half = len(texts) // 2
-            return np.concatenate([self._ask(texts[:half], said), self._ask(texts[half:], said)])
-        (text, *_) = texts
-        if status in (400, 413, 422) and len(text) > _SHORTEST_CUT and _TOO_LONG.search(problem):
-            row = self._ask([text[: len(text) * 3 // 4]], said)
-            with self._lock:
-                self.truncated += 1
-            return row
+        asked = [text or " " for text in texts]
+        cut = 0
+        while True:
+            body: dict[str, Any] = {"model": self.model, "input": asked}
+            body |= {"task": said, "truncate": True} if said else {"encoding_format": "float"}
+            status, answer = self._post(body)
+            if status == 200:
+                with self._lock:
+                    self.truncated += cut
+                return self._read(answer, len(texts))
+            problem = self._message(status, answer)
+            if status not in (400, 413, 422):
+                break
+            if len(texts) > 1:
+                half = len(texts) // 2
+                return np.concatenate([self._ask(texts[:half], said), self._ask(texts[half:], said)])
+            if len(asked[0]) <= _SHORTEST_CUT or not _TOO_LONG.search(problem):
+                break
+            asked, cut = [asked[0][: len(asked[0]) * 3 // 4]], 1
         raise ModelError(f"model {self.name}: the server refuses the request: {problem}")
 
     def _post(self, body: dict[str, Any]) -> tuple[int, bytes]:
