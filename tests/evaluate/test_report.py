@@ -164,6 +164,14 @@ def test_a_narrow_terminal_leaves_the_published_columns_out() -> None:
     assert "JCE-0.5B" not in shown and "a wider terminal shows them" in shown and "…" not in shown
 
 
+def test_without_float32_the_tables_say_so() -> None:
+    forms = [Form(256, "binary"), Form(256, "binary", True), Form(128, "binary", True)]
+    results = [made("m", "mine", [place / 4], form=form) for place, form in enumerate(forms)]
+    assert full_results(results)["m"]["mine"].form == forms[1]
+    shown = markdown(results)
+    assert "| 25.00 ±2.0 |" in shown and "Not in float32: m 256-binary-rescored." in shown
+
+
 def test_terminal_shows_the_figures_and_obeys_no_control() -> None:
     results = [*run(), made("bm25", "evil\x1b[2J", [1.0], form=Form())]
     console = Console(file=StringIO(), width=150, force_terminal=True, color_system=None)

@@ -122,6 +122,7 @@ def _model(name: str, results: Sequence[Result]) -> dict[str, Any]:
         "name": name,
         "parameters": next((result.parameters for result in results if result.parameters), None),
         "dimensions": results[0].form.dimensions,
+        "precision": results[0].form.precision,
         "seconds": round(sum(result.seconds for result in results), 1),
     }
 
@@ -150,8 +151,6 @@ def _forms(results: Sequence[Result], models: list[str], names: list[str]) -> li
     """Every size and precision of each model, with its figure by benchmark."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for result in results:
-        if result.model not in models or result.benchmark not in names:
-            continue
         form = result.form
         member = found.setdefault(
             (result.model, form),

@@ -41,14 +41,12 @@ def markdown(results: Sequence[Result], *, beside: Sequence[Column] = MODELS) ->
 
 
 def full_results(results: Sequence[Result]) -> dict[str, dict[str, Result]]:
-    """By model and benchmark the result of its vectors at their largest, in float32."""
+    """By model and benchmark the result of its vectors at their largest, in float32 if it was measured."""
     found: dict[str, dict[str, Result]] = {}
     for result in results:
-        if result.form.precision != _PRECISIONS[0]:
-            continue
         own = found.setdefault(result.model, {})
         best = own.get(result.benchmark)
-        if best is None or _order(result.form) < _order(best.form):
+        if best is None or _preference(result.form) < _preference(best.form):
             own[result.benchmark] = result
     return found
 
@@ -138,7 +136,7 @@ def _tables(results: Sequence[Result], beside: Sequence[Column]) -> Iterator[Tab
         column.short if column.short == column.name else f"{column.short} {column.name}" for column in beside
     )
     source = f"Published in arXiv 2508.21290: {', '.join(named)}."
-    yield figures_table(figures, tasks=tasks, beside=beside, notes=list(_notes(figures)), source=source)
+    yield figures_table(figures, tasks=tasks, beside=beside, notes=list(_notes(full, figures)), source=source)
     forms = {model: own for model, own in form_averages(results).items() if len(own) > 1}
     if forms:
         yield _forms_table(forms, full)
@@ -150,12 +148,15 @@ def _cell(result: Result, first: Result | None) -> Cell:
     return Cell(result.figures[MAIN_METRIC], (high - low) / 2 if high > low else None, differs)
 
 
-def _notes(figures: dict[str, dict[str, Cell]]) -> Iterator[str]:
+def _notes(full: dict[str, dict[str, Result]], figures: dict[str, dict[str, Cell]]) -> Iterator[str]:
     cells = [cell for own in figures.values() for cell in own.values()]
     margin = ", ± half the 95% bootstrap interval" if any(cell.margin is not None for cell in cells) else ""
     yield f"nDCG@10 in percent{margin}."
     if any(cell.differs for cell in cells):
         yield f"†: differs from {next(iter(figures))}, p < {SIGNIFICANT} (paired test over the queries)."
+    forms = {model: next(iter(own.values())).form for model, own in full.items()}
+    if small := [f"{model} {form}" for model, form in forms.items() if form.precision != _PRECISIONS[0]]:
+        yield f"Not in float32: {', '.join(small)}."
     if len({frozenset(own) for own in figures.values()}) > 1:
         yield "Averages are over the sets that every model has."
 
@@ -180,6 +181,11 @@ def _order(form: Form) -> tuple[float, int, bool]:
     """Largest first, where a size without a name is the full one; then by precision, rescored before not."""
     size = math.inf if form.dimensions is None else form.dimensions
     return -size, _PRECISIONS.index(form.precision), not form.rescored
+
+
+def _preference(form: Form) -> tuple[int, float, bool]:
+    size, precision, plain = _order(form)
+    return precision, size, plain
 
 
 def _experiment(form: Form, full: Form) -> dict[str, Any]:

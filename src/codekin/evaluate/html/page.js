@@ -57,7 +57,7 @@ function head() {
   at("models").replaceChildren(...models.map((model) => {
     const facts = [
       model.parameters && `${shortCount(model.parameters)} parameters`,
-      model.dimensions && `${model.dimensions} dimensions`,
+      model.dimensions && `${model.dimensions} dimensions${model.precision === "float32" ? "" : ` in ${model.precision}`}`,
       `${model.seconds.toLocaleString("en")} s in all`,
     ].filter(Boolean);
     return make("li", {}, dot(model.series), make("strong", {}, model.name), make("small", {}, facts.join(" · ")));
