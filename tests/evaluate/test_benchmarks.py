@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sets import FUNCTIONS, QRELS, write_set
@@ -151,3 +152,42 @@ def test_what_a_folder_holds_is_told_apart_without_reading_it(tmp_path: Path) ->
     assert Folder(folder).identity() == before
     os.utime(folder / "corpus.jsonl", (1, 1))
     assert Folder(folder).identity() != before
+
+
+def test_a_set_of_the_catalogue_is_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (benchmark,) = find_benchmarks(["MLQuestions"])
+    assert isinstance(benchmark.source, CatalogSet)
+    folder = benchmark.source.entry.folder
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("codekin.data.sets.hub_files", lambda *_: [])
+    (folder / "test.csv").write_text(
+        "input_text,target_text\nA passage.,what?\nAnother.,why?\n Another. ,how?\n"
+    )
+    with benchmark.load() as loaded:
+        (part,) = loaded.parts
+        assert (loaded.split, loaded.task) == ("test", Task.QA)
+        texts = dict(zip(part.documents, part.texts(), strict=True))
+        answers = {
+            part.queries[query]: [texts[key] for key in judged] for query, judged in part.qrels.items()
+        }
+    assert answers == {"what?": ["A passage."], "why?": ["Another."], "how?": ["Another."]}
+    assert len(texts) == 2
+
+
+def test_a_task_of_mteb_is_read_as_mteb_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    mteb = pytest.importorskip("mteb")
+    (benchmark,) = find_benchmarks(["CoSQA"])
+
+    def load(task: Any, **_: Any) -> None:
+        task.queries = {"test": {"q1": "sum", "q2": "nothing judged"}}
+        task.corpus = {"test": {"d1": {"title": "Add", "text": "def add(): ...\n"}, "d2": {"text": " x "}}}
+        task.relevant_docs = {"test": {"q1": {"d1": 1}}}
+        task.data_loaded = True
+
+    monkeypatch.setattr(type(mteb.get_task("CosQA")), "load_data", load)
+    with benchmark.load() as loaded:
+        (part,) = loaded.parts
+        assert (loaded.split, loaded.revision) == ("test", "bc5efb7e9d437246ce393ed19d772e08e4a79535")
+        assert (part.queries, part.qrels) == ({"q1": "sum"}, {"q1": {"d1": 1}})
+        assert dict(zip(part.documents, part.texts(), strict=True)) == {"d1": "Add def add(): ...", "d2": "x"}
