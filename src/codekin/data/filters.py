@@ -123,12 +123,17 @@ def is_trainable(text: str) -> bool:
     head = " ".join(text[:_HEAD].lower().split())
     if any(mark in head for mark in _COPYLEFT_MARKS) and _COPYLEFT.search(text[:_HEAD]):
         return False
-    if any(mark in head for mark in _GENERATED_MARKS) and _GENERATED.search(text[:_HEAD]):
-        return False
     if "PRIVATE KEY" in text and _PRIVATE_KEY.search(text):
         return False
-    lines = text.count("\n") + 1
-    return len(text) < 160 * lines  # more is minified or data
+    return is_handwritten(text)
+
+
+def is_handwritten(text: str) -> bool:
+    """Whether a file is written by people: neither generated nor minified, nor data."""
+    head = " ".join(text[:_HEAD].lower().split())
+    if any(mark in head for mark in _GENERATED_MARKS) and _GENERATED.search(text[:_HEAD]):
+        return False
+    return len(text) < 160 * (text.count("\n") + 1)
 
 
 # What a credential begins with, and the rest of it. Plain text in front lets a pattern run as fast as a search for it.

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from codekin.data.extraction import FUNCTIONS, MAX_DOCUMENT, MIN_DOCUMENT, Extract, Found, is_trivial
-from codekin.data.filters import clean_prose, has_secret, is_query, is_source_path, is_trainable
+from codekin.data.filters import (
+    clean_prose,
+    has_secret,
+    is_handwritten,
+    is_query,
+    is_source_path,
+    is_trainable,
+)
 from codekin.data.git import Blobs, Change, Commit
 from codekin.source import Definition, decode, definitions, language_of
 from codekin.source.grammars import GRAMMARS
@@ -95,8 +102,7 @@ def extract_change(query: str, changes: Sequence[Change], blobs: Blobs) -> list[
         for old, new in _changed(before, after, language, extract):
             if old is not None and min(len(old.text), len(new.text)) >= MIN_DOCUMENT:
                 extract.pairs.append(Found(VERSION, Task.CODE2CODE, old.text, new.text, language))
-            weight = abs(len(new.text) - len(old.text)) + 1 if old is not None else len(new.text)
-            told.append((weight, extract, Found(COMMIT, Task.NL2CODE, query, new.text, language)))
+            told.append((_size(old, new), extract, Found(COMMIT, Task.NL2CODE, query, new.text, language)))
         if hunk := _hunk(before, after):
             hunks.append((extract, Found(COMMIT, Task.NL2CODE, query, hunk, language)))
     if query and told and len(told) <= _MAX_CHANGED:
@@ -110,10 +116,32 @@ def extract_change(query: str, changes: Sequence[Change], blobs: Blobs) -> list[
     return extracts
 
 
-def _text(blobs: Blobs, blob: str) -> str | None:
+def told_function(changes: Sequence[Change], blobs: Blobs) -> tuple[str, Definition] | None:
+    """The path and the function that a commit's message is about: the one that it changes most, if it changes few.
+
+    Under whatever licence: nothing is made of it.
+    """
+    told: list[tuple[int, str, Definition]] = []
+    for change in changes:
+        before, after = (_text(blobs, blob, is_handwritten) for blob in (change.before, change.after))
+        if before is not None and after is not None:
+            changed = _changed(before, after, language_of(change.path), Extract())
+            told += [(_size(old, new), change.path, new) for old, new in changed]
+    if not 0 < len(told) <= _MAX_CHANGED:
+        return None
+    _, path, function = max(told, key=lambda entry: entry[0])
+    return path, function
+
+
+def _text(blobs: Blobs, blob: str, is_fit: Callable[[str], bool] = is_trainable) -> str | None:
     data = blobs.read(blob)
     text = None if data is None else decode(data)
-    return text if text is not None and is_trainable(text) else None
+    return text if text is not None and is_fit(text) else None
+
+
+def _size(old: Definition | None, new: Definition) -> int:
+    """How much a change changes, in characters."""
+    return len(new.text) if old is None else abs(len(new.text) - len(old.text)) + 1
 
 
 def _changed(

@@ -22,7 +22,8 @@ class Definition:
     as @param left in, "" if there is none. `body_start` is the offset in `text` where the body begins, so
     that text[:body_start] is the signature. Lines are 1-based and inclusive, those of the whole source,
     comments in front not counted. `within` is the signature of the class, impl or the like that it stands in,
-    "" at the top level.
+    "" at the top level. `doc_spans` are where comments and documentation stand, [first, last) in the whole source as
+    UTF-8.
     """
 
     name: str
@@ -32,7 +33,8 @@ class Definition:
     text: str
     doc: str
     body_start: int
-    within: str = ""
+    within: str
+    doc_spans: tuple[tuple[int, int], ...]
 
 
 def definitions(text: str, language: str) -> list[Definition]:
@@ -87,6 +89,7 @@ def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str, wi
         if node.start_byte == body_at:
             body_at = _line_start(source, body_at)
     start = _with_keywords(piece, source, start)
+    doc_spans = tuple(sorted(cuts))
     cuts = sorted(_whole_lines(source, cut) for cut in cuts if cut[0] > start)
     parts, at = [], start
     for first, last in cuts:
@@ -104,6 +107,7 @@ def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str, wi
         doc,
         len(code[: max(signature, 0)].decode("utf-8", "replace")),
         within,
+        doc_spans,
     )
 
 
