@@ -34,6 +34,7 @@ class Best:
         self._places[order] = np.arange(len(ids))
         self._depth = min(depth, len(ids))
         self._keys = np.full((queries, self._depth), _EMPTY)
+        self._least = np.full(queries, -np.inf, np.float32)
         self._seconds = np.zeros((queries, self._depth if seconds else 0), np.float32)
 
     def add(
@@ -44,16 +45,24 @@ class Best:
         seconds: NDArray[np.float32] | None = None,
     ) -> None:
         """Takes in the scores, (r, b), of the queries `rows` for the b documents from number `start` on."""
-        places = self._places[start : start + scores.shape[1]]
-        keys = np.concatenate([self._keys[rows], _joined(scores, places)], axis=1)
-        if seconds is None:
-            keys.partition(keys.shape[1] - self._depth, axis=1)
-            self._keys[rows] = keys[:, -self._depth :]
+        # Once the corpus is well under way, hardly any score is as good as the last of the best.
+        row, column = np.nonzero(scores >= self._least[rows, None])
+        if not len(row):
             return
+        counts = np.bincount(row, minlength=len(scores))
+        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+        fresh = np.full((len(scores), counts.max()), _EMPTY)
+        fresh[row, place] = _joined(scores[row, column], self._places[start + column])
+        keys = np.concatenate([self._keys[rows], fresh], axis=1)
         chosen = np.argpartition(keys, keys.shape[1] - self._depth, axis=1)[:, -self._depth :]
-        self._keys[rows] = np.take_along_axis(keys, chosen, 1)
-        both = np.concatenate([self._seconds[rows], seconds], axis=1)
-        self._seconds[rows] = np.take_along_axis(both, chosen, 1)
+        self._keys[rows] = best = np.take_along_axis(keys, chosen, 1)
+        last = best.min(axis=1)
+        self._least[rows] = np.where(last == _EMPTY, -np.inf, _scores(last))
+        if seconds is not None:
+            beside = np.zeros(fresh.shape, np.float32)
+            beside[row, place] = seconds[row, column]
+            both = np.concatenate([self._seconds[rows], beside], axis=1)
+            self._seconds[rows] = np.take_along_axis(both, chosen, 1)
 
     def rankings(self, *, by_seconds: bool = False) -> Iterator[list[tuple[str, float]]]:
         """Each query's documents with their scores, or their second scores, in any order."""
