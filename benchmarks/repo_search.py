@@ -1,132 +1,97 @@
 #!/usr/bin/env python3
-"""Quality and speed of codekin on the repositories of the semble benchmark, beside semble itself.
+"""Code search on the repositories of the semble benchmark: codekin and semble in one process, and each signal's worth.
 
-    python benchmarks/repo_search.py BENCH --mirror SNAPSHOTS --cache TREES [--semble] [--ablation]
-        [--repos flask,gin] [--model NAME]
+    python benchmarks/repo_search.py BENCH --mirror REPOSITORIES [--semble] [--ablation] [--repository NAME]...
+        [--model NAME]
 
-BENCH is a folder with the benchmark's `evaluate.py` and labels. Prints nDCG@10, index time and warm query latency of
-hybrid, semantic and lexical search beside the published figures; with `--semble` (pip install semble) also those of
-semble, in the same run and with the bundled model; with `--ablation` what each signal of the ranking is worth.
-`--model` takes any model that `codekin index --model` does; with a transformer choose few repositories by `--repos`.
+`codekin evaluate search BENCH --mirror REPOSITORIES` measures codekin alone, or beside commands. This adds what no
+command can: with `--semble` (pip install semble) semble as a library, with the bundled model and its index warm; with
+`--ablation` the ranking with each signal off.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import shutil
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from codekin import CodeIndex, embed
+from codekin.evaluate.repositories import Place, Repository, read_repositories
+from codekin.evaluate.search import Codekin, Hit, Measured, Search, System, measure, summarise
 from codekin.search.ranking import WEIGHTS, Weights
 
-Hits = list[tuple[str, int, int]]
-BUNDLED = Path(embed.__file__).parent / "models" / "codekin-static"
-# evaluate.py loads this file as a module of its own: what was asked for goes there by the environment.
-MODEL = "REPO_SEARCH_MODEL"
-
-
-class Codekin:
-    """An index built anew for every repository, in a temporary folder."""
-
-    def __init__(self, root: str, mode: str = "hybrid", weights: Weights = WEIGHTS) -> None:
-        self._folder = tempfile.mkdtemp()
-        self._index = CodeIndex(root, index=self._folder, model=os.environ.get(MODEL))
-        self._index.weights = weights
-        self._mode = mode
-        self._index.update()
-
-    def search(self, query: str, top: int) -> Hits:
-        found = self._index.search(query, top, mode=self._mode)
-        return [(hit.path, hit.start_line, hit.end_line) for hit in found]
-
-    def close(self) -> None:
-        self._index.close()
-        shutil.rmtree(self._folder)
+BUNDLED = Path(embed.__file__).parent / "models" / embed.DEFAULT_MODEL
+BUDGET = 2000
 
 
 class Semble:
     """The peer, with codekin's static model, which is in the format that it reads."""
 
-    def __init__(self, root: str) -> None:
+    runs, indexes = 5, True
+
+    @contextmanager
+    def open(self, root: Path, work: Path) -> Iterator[Mapping[str, Search]]:
         from semble import SembleIndex
 
-        self._root = root
-        self._index = SembleIndex.from_path(root, model_path=str(BUNDLED))
+        index = SembleIndex.from_path(str(root), model_path=str(BUNDLED))
 
-    def search(self, query: str, top: int) -> Hits:
-        chunks = [hit.chunk for hit in self._index.search(query, top_k=top)]
-        return [
-            (str(Path(self._root, chunk.file_path).relative_to(self._root)), chunk.start_line, chunk.end_line)
-            for chunk in chunks
-        ]
+        def search(question: str, top: int) -> list[Hit]:
+            chunks = [hit.chunk for hit in index.search(question, top_k=top)]
+            return [
+                Hit(
+                    Place(
+                        str(Path(root, chunk.file_path).relative_to(root)), chunk.start_line, chunk.end_line
+                    ),
+                    len(chunk.content) // 4,
+                )
+                for chunk in chunks
+            ]
 
-
-def hybrid(root: str) -> Codekin:
-    return Codekin(root)
-
-
-def semantic(root: str) -> Codekin:
-    return Codekin(root, "semantic")
+        yield {"semble": search}
 
 
-def lexical(root: str) -> Codekin:
-    return Codekin(root, "lexical")
+class Ablation:
+    """Hybrid search with each signal off, over one index."""
+
+    runs, indexes = 1, True
+    # What switches a signal off where that is not 0.
+    off: Mapping[str, object] = {"unasked": False, "repeat": 1.0}
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    @contextmanager
+    def open(self, root: Path, work: Path) -> Iterator[Mapping[str, Search]]:
+        names = [field.name for field in fields(Weights)]
+        without = {name: replace(WEIGHTS, **{name: self.off.get(name, 0.0)}) for name in names}
+        fusion = replace(WEIGHTS, **{name: self.off.get(name, 0.0) for name in names[2:]})
+        variants = {"all signals": WEIGHTS, **{f"without {name}": w for name, w in without.items()}}
+        with CodeIndex(root, index=work, model=self.model) as index:
+            index.update()
+            yield {
+                label: search_with(index, weights)
+                for label, weights in (variants | {"fusion alone": fusion}).items()
+            }
 
 
-def semble(root: str) -> Semble:
-    return Semble(root)
+def search_with(index: CodeIndex, weights: Weights) -> Search:
+    def search(question: str, top: int) -> list[Hit]:
+        index.weights = weights
+        return [Hit(Place(hit.path, hit.start_line, hit.end_line), 0) for hit in index.search(question, top)]
+
+    return search
 
 
-def evaluation(bench: Path) -> ModuleType:
-    """The benchmark's own evaluate.py as a module."""
-    spec = importlib.util.spec_from_file_location("evaluate", bench / "evaluate.py")
-    if spec is None or spec.loader is None or not (bench / "evaluate.py").is_file():
-        sys.exit(f"{bench} has no evaluate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def ablation(evaluate: Any, names: list[str], roots: dict[str, str]) -> None:
-    """nDCG@10 of hybrid search with each signal off, one index a repository for all of them."""
-    off: dict[str, object] = {"semantic": 0.0, "lexical": 0.0, "unasked": False, "repeat": 1.0}
-    variants = {"all signals": WEIGHTS} | {
-        f"without {field.name}": replace(WEIGHTS, **{field.name: off.get(field.name, 0.0)})
-        for field in fields(Weights)
-    }
-    variants["fusion alone"] = Weights(
-        WEIGHTS.semantic, WEIGHTS.lexical, *[off.get(f.name, 0.0) for f in fields(Weights)[2:]]
-    )
-    totals = dict.fromkeys(variants, 0.0)
-    for name in names:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            CodeIndex(roots[name], index=folder, model=os.environ.get(MODEL)) as index,
-        ):
-            sub = evaluate.load_specs()[name]["benchmark_root"] or ""
-            tasks = evaluate.load_tasks(name, "published")
-            for label, weights in variants.items():
-                index.weights = weights
-                totals[label] += sum(one(evaluate, index, task, sub) for task in tasks) / len(tasks)
-    whole = totals["all signals"] / len(names)
-    for label, total in totals.items():
-        print(f"{label:22}{total / len(names):10.4f}{total / len(names) - whole:+10.4f}")
-
-
-def one(evaluate: Any, index: CodeIndex, task: tuple[str, str, list[Any]], sub: str) -> float:
-    """nDCG@10 of one question."""
-    query, _, targets = task
-    hits = [(hit.path, hit.start_line, hit.end_line) for hit in index.search(query, 10)]
-    ranks = [evaluate.first_rank(hits, target, sub, "published") for target in targets]
-    return float(evaluate.ndcg(ranks, len(targets), 10))
+def run(repositories: Sequence[Repository], systems: Sequence[System]) -> list[Measured]:
+    measured: list[Measured] = []
+    for repository in repositories:
+        for system in systems:
+            with tempfile.TemporaryDirectory() as work:
+                measured += measure(repository, system, Path(work), budget=BUDGET)
+    return measured
 
 
 def main() -> None:
@@ -134,32 +99,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bench", type=Path)
-    parser.add_argument("--mirror", required=True)
-    parser.add_argument("--cache", required=True)
-    parser.add_argument("--repos", help="names, with commas")
-    parser.add_argument("--model", help="default: the bundled one")
+    parser.add_argument("--mirror", type=Path)
+    parser.add_argument("--repository", action="append", default=[])
+    parser.add_argument("--model", default=embed.DEFAULT_MODEL)
     parser.add_argument("--semble", action="store_true")
     parser.add_argument("--ablation", action="store_true")
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each query")
     args = parser.parse_args()
-    if args.model:
-        os.environ[MODEL] = args.model
-    evaluate = evaluation(args.bench)
+    repositories = read_repositories(args.bench, mirror=args.mirror, names=args.repository, on_skip=print)
     if args.ablation:
-        specs = {n: s for n, s in evaluate.load_specs().items() if s["status"] == "ok"}
-        names = args.repos.split(",") if args.repos else list(specs)
-        cache, mirror = Path(args.cache).resolve(), Path(args.mirror).resolve()
-        ablation(evaluate, names, {n: str(evaluate.materialise(specs[n], cache, mirror)) for n in names})
+        first, *others = summarise(run(repositories, [Ablation(args.model)]))
+        for one in (first, *others):
+            print(f"{one.search:22}{one.ndcg:10.4f}{one.ndcg - first.ndcg:+10.4f}")
         return
-    systems: list[Callable[[str], Any]] = [hybrid, semantic, lexical]
-    if args.semble:
-        systems.insert(1, semble)
-    sys.argv = ["evaluate.py", "--mirror", args.mirror, "--cache", args.cache, "--runs", str(args.runs)]
-    for system in systems:
-        sys.argv += ["--plugin", f"{system.__name__}={Path(__file__).resolve()}:{system.__name__}"]
-    if args.repos:
-        sys.argv += ["--repos", args.repos]
-    evaluate.main()
+    systems: list[System] = [Codekin(args.model), *([Semble()] if args.semble else [])]
+    print(f"{'':28}{'nDCG@10':>8}{f'recall in {BUDGET} tokens':>24}{'index ms':>10}{'query ms':>10}")
+    for one in summarise(run(repositories, systems)):
+        index = f"{1000 * one.index_seconds:.0f}" if one.index_seconds else ""
+        print(f"{one.search:28}{one.ndcg:8.4f}{one.recall:24.3f}{index:>10}{1000 * one.query_seconds:10.2f}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 from commands import COMMAND, FILES, Run
 
 QUESTION = "where are failed requests retried"
+NOTHING = "codekin: nothing here answers this; --anyway shows what comes nearest\n"
 
 
 def first_line(text: str) -> str:
@@ -50,7 +51,8 @@ def test_json_has_the_documented_members(run: Run, tree: Path) -> None:
     result = run("search", QUESTION, "--json", "-n", "2")
     answer = json.loads(result.stdout)
     assert result.stdout.count("\n") == 1
-    assert list(answer) == ["query", "root", "mode", "task", "elapsed_ms", "results"]
+    assert list(answer) == ["query", "root", "mode", "task", "elapsed_ms", "answered", "results"]
+    assert answer["answered"] is True
     assert (answer["query"], answer["root"], answer["mode"], answer["task"]) == (
         QUESTION,
         str(tree.resolve()),
@@ -201,8 +203,7 @@ def test_a_wrong_option_is_status_2(run: Run, option: list[str]) -> None:
 )
 def test_odd_queries_end_well(run: Run, query: str) -> None:
     result = run("search", "-", stdin=query)
-    assert result.returncode in (0, 1)
-    assert result.stderr == ""
+    assert (result.returncode, result.stderr) in ((0, ""), (1, NOTHING))
 
 
 def test_a_query_that_is_not_utf_8_ends_well(run: Run) -> None:

@@ -10,9 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codekin.search import ranking
-from codekin.search.ranking import WEIGHTS, Query, Signals, Weights, parse, rank, spread, support, unasked
+from codekin.search.ranking import (
+    NO_QUERY,
+    WEIGHTS,
+    Signals,
+    Weights,
+    parse,
+    rank,
+    spread,
+    support,
+    unasked,
+)
 
-PLAIN = Query((), ())
+PLAIN = NO_QUERY
 NO_SIGNAL = Weights(
     semantic=1, lexical=1, defines=0, stem=0, folder=0, symbol=0, support=0, unasked=False, repeat=1
 )
@@ -20,7 +30,7 @@ NO_SIGNAL = Weights(
 
 def signals(count: int, **columns: list[float]) -> Signals:
     """The signals of `count` chunks; those not given are 0."""
-    names = ("semantic", "lexical", "defines", "stem", "folder", "symbol")
+    names = tuple(Signals.__dataclass_fields__)
     assert set(columns) <= set(names)
     return Signals(*(np.array(columns.get(name, [0.0] * count), np.float32) for name in names))
 
@@ -162,7 +172,9 @@ def test_top_cuts():
     st.integers(1, 25),
 )
 def test_rank_is_sorted_without_repeats_and_a_shorter_list_is_its_head(chunks, top: int):
-    found = Signals(*(np.array(column, np.float32) for column in list(zip(*chunks, strict=True))[:6]))
+    names = ("semantic", "lexical", "defines", "stem", "folder", "symbol")
+    columns = (list(column) for column in zip(*chunks, strict=True))
+    found = signals(len(chunks), **dict(zip(names, columns, strict=False)))
     files = np.array([chunk[6] for chunk in chunks], np.int32)
     paths = ["a.py", "tests/test_b.py", "docs/c.md", "d.py"]
     rows, scores = rank(found, files, paths, PLAIN, top)

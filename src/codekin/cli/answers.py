@@ -81,10 +81,12 @@ def answer(
     *,
     query: str = "",
     lexical: bool = False,
+    advice: str = "",
 ) -> None:
     """Finds in the index of `root`, shows what is found, and exits.
 
-    `about` says in JSON what was asked for, `query` is what snippets are chosen by; `lexical` that no model is needed.
+    `about` says in JSON what was asked for, `query` is what snippets are chosen by; `lexical` that no model is needed;
+    `advice` what to do where nothing answers.
     """
     from codekin.cli.progress import freshen_index
     from codekin.cli.results import as_json, print_json, print_results
@@ -102,9 +104,12 @@ def answer(
                 **about,
                 "task": wanted.task,
                 "elapsed_ms": round(1000 * elapsed, 1),
+                "answered": index.answered,
                 "results": as_json(results, query, root.resolve(), wanted.context),
             }
         )
+    elif not results:
+        print(f"codekin: nothing here answers this{advice}", file=sys.stderr)
     else:
         print_results(results, query, root.resolve(), root, wanted.context, color=colored)
         if sys.stderr.isatty():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from codekin import __version__
+from codekin.cli.calibrate import calibrate
 from codekin.cli.data import data
 from codekin.cli.embed import embed
+from codekin.cli.evaluate import evaluate
 from codekin.cli.index import index
 from codekin.cli.label import label
 from codekin.cli.models import models
@@ -26,7 +28,7 @@ class _InOrder(click.Group):
 
 @click.group(
     cls=_InOrder,
-    commands=[search, related, index, status, rank, embed, label, models, data, train],
+    commands=[search, related, index, status, rank, embed, label, models, data, train, evaluate, calibrate],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 found or done, 1 nothing found, 2 error.",
 )

@@ -15,8 +15,9 @@ from codekin.tasks import Task
 @options.query
 @options.root
 @options.mode
+@click.option("--anyway", is_flag=True, help="Show what comes nearest, even where nothing seems to answer.")
 @answering(Task.NL2CODE)
-def search(query: str, path: Path, mode: str, wanted: Wanted) -> None:
+def search(query: str, path: Path, mode: str, anyway: bool, wanted: Wanted) -> None:
     """Find the code that answers QUERY.
 
     QUERY is a question, a description or a name; "-" reads it from stdin. PATH is the folder to search (default:
@@ -29,7 +30,8 @@ def search(query: str, path: Path, mode: str, wanted: Wanted) -> None:
         wanted,
         path,
         {"query": text, "root": str(path.resolve()), "mode": mode},
-        lambda index: index.search(text, mode=mode, **wanted.filters),
+        lambda index: index.search(text, mode=mode, anyway=anyway, **wanted.filters),
         query=text,
         lexical=mode == "lexical",
+        advice="" if anyway or mode == "lexical" else "; --anyway shows what comes nearest",
     )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from codekin.embed.calibration import Calibration, find_calibration, write_calibration
 from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.config import Pooling
-from codekin.embed.registry import DEFAULT_MODEL, find_model
+from codekin.embed.registry import DEFAULT_MODEL, find_model, own_folder
 from codekin.embed.static import StaticModel
 from codekin.embed.vectors import shorten
 from codekin.errors import InputError, MissingExtraError
@@ -147,6 +148,15 @@ class Embedder:
             return self._files.fingerprint()
         parts = (self._files.fingerprint, self.pooling, str(self.max_length), str(self.dtype == "int8"))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What `codekin calibrate` has measured of this model, None if nothing."""
+        return find_calibration(own_folder(self.name), self.fingerprint)
+
+    def keep_calibration(self, measured: Calibration) -> Path:
+        """Keeps it in the model's folder, or the user's, for every later embedder of this model; returns the file."""
+        return write_calibration(measured, own_folder(self.name))
 
     def instruction(self, task: Task | str, role: Role | str) -> str:
         """What is put before the raw text: the model's own prompt of that name, else Table 1's (arXiv 2508.21290).

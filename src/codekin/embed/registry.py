@@ -99,6 +99,14 @@ def find_model(name: str) -> StaticFiles | Checkpoint:
     )
 
 
+def own_folder(name: str) -> Path | None:
+    """The folder that holds the model of that name alone; None for a file, or what the hub's cache holds."""
+    if name in _bundled():
+        return _BUNDLED / name
+    path = Path(name).expanduser()
+    return path if name and path.is_dir() else None
+
+
 def available_models() -> list[ModelInfo]:
     """The models that come with codekin, the default first, then those of the hub that it knows."""
     found = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _POOLING = "pooling."
 # What stands in a folder that this module wrote.
 _WRITTEN = re.compile(
-    r"(config|config_sentence_transformers|modules|sentence_bert_config|tokenizer|tokenizer_config)\.json"
+    r"(calibration|config|config_sentence_transformers|modules|sentence_bert_config|tokenizer|tokenizer_config)\.json"
     r"|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|README\.md|[12]_\w+"
 )
 _NO_MODULE = (

@@ -22,7 +22,7 @@ from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, ModelRecord, absolute, open_model
-from codekin.search.ranking import Query
+from codekin.search.ranking import Query, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.store import Store, delete
 from codekin.search.view import View
@@ -45,7 +45,7 @@ class CodeIndex:
     Raises InputError for a path that is no folder. Once the index is used, raises StoreError for one that cannot be
     opened or that is made with another model or size than asked for, and ModelError for a model that is not there
     or that has changed since it made the index; a new version of the bundled one makes the index anew. `weights` is
-    what the signals of the ranking count.
+    what the signals of the ranking count, `answered` whether the last search found what answers.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class CodeIndex:
         self._opened: Store | None = None
         self._view: View | None = None
         self.weights = ranking.WEIGHTS
+        self.answered = False
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -140,12 +141,15 @@ class CodeIndex:
         languages: Sequence[str] = (),
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        anyway: bool = False,
     ) -> list[Result]:
         """The `top` chunks that answer `query` best, best first; scores are comparable within one answer.
 
         `mode` says which lists of candidates are ranked: nearest vectors, BM25, or both. `languages` keeps files of
-        these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. Raises InputError
-        for an empty query, an unknown mode, task or language, or a bad glob.
+        these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. With vectors of a
+        calibrated model (`codekin calibrate`) there are no results where nothing in the folder answers, unless `anyway`
+        asks for the nearest; `answered` then says so. Raises InputError for an empty query, an unknown mode, task or language,
+        or a bad glob.
         """
         if not query.strip():
             raise InputError("the query is empty")
@@ -155,7 +159,13 @@ class CodeIndex:
             kept = view.kept(languages, include, exclude)
             model = None if mode is Mode.LEXICAL else self._current_model()
             vector = model.query(query, task) if model else None
-            return self._ranked(view, ranking.parse(query), vector, mode, kept, top)
+            parsed = ranking.parse(query)
+            signals = view.signals(parsed, vector, text=mode is not Mode.SEMANTIC)
+            # Of the whole folder: whoever narrows a search wants the best of what is left.
+            answered = model is None or ranking.answers(signals, model.calibration(task))
+            results = self._ranked(view, parsed, signals.where(kept), top) if answered or anyway else []
+            self.answered = answered and bool(results)
+            return results
 
     def related(
         self,
@@ -181,7 +191,10 @@ class CodeIndex:
             vector = model.query(self._text(path, first, last), task) if model else None
             kept = view.kept(languages, include, exclude)
             kept[row] = False
-            return self._ranked(view, Query((), ()), vector, Mode.SEMANTIC, kept, top)
+            query = ranking.NO_QUERY
+            results = self._ranked(view, query, view.signals(query, vector, text=False).where(kept), top)
+            self.answered = bool(results)
+            return results
 
     def status(self) -> Status:
         """The index in numbers, as it stands."""
@@ -256,18 +269,9 @@ class CodeIndex:
                 self._view = View(self._store)
             yield self._view
 
-    def _ranked(
-        self,
-        view: View,
-        query: Query,
-        vector: NDArray[np.int8] | None,
-        mode: Mode,
-        kept: NDArray[np.bool_],
-        top: int,
-    ) -> list[Result]:
-        """The best `top` of the chunks that are `kept`, (n,)."""
+    def _ranked(self, view: View, query: Query, signals: Signals, top: int) -> list[Result]:
+        """The best `top` chunks by their signals."""
         contents = view.contents
-        signals = view.signals(query, vector, text=mode is not Mode.SEMANTIC).where(kept)
         rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
         results = []
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True):

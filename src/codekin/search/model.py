@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed import DEFAULT_MODEL, Embedder, Precision, VectorCache, quantise
+from codekin.embed import DEFAULT_MODEL, Embedder, Precision, TaskCalibration, VectorCache, quantise
 from codekin.errors import InputError, MissingExtraError, ModelError
 from codekin.tasks import Role, Task
 
@@ -104,6 +104,11 @@ class IndexModel:
         """(d,) int8: what a query is compared by."""
         vector: NDArray[np.int8] = self._encode([text], task, Role.QUERY)[0]
         return vector
+
+    def calibration(self, task: Task) -> TaskCalibration | None:
+        """What is known of the cosines between queries of a task and the index's vectors."""
+        known = self._loaded.calibration
+        return known.of(task, self.record.dimensions) if known else None
 
     def _encode(
         self, texts: Sequence[str], task: Task, role: Role, progress: Callable[[int, int], None] | None = None

@@ -40,17 +40,22 @@ class View:
         """The signals of all n chunks; `vector` None leaves out the semantic one, `text` false the lexical one."""
         n = len(self.contents.file_of)
         lexical_scores = np.zeros(n, np.float32)
-        shares = {field: np.zeros(n, np.float32) for field in (Field.DEFINES, Field.STEM, Field.FOLDER)}
+        fields = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
+        shares = {field: np.zeros(n, np.float32) for field in fields}
+        spelt = np.zeros(n, np.float32)
         total = 0.0
         for term in query.terms:
-            (rows, counts), *names = self._store.matches(self.contents, term, [Field.TEXT, *shares])
+            found = self._store.matches(self.contents, term, fields)
+            rows, counts = found[0]
             idf = math.log(1 + (n - len(rows) + 0.5) / (len(rows) + 0.5))
             total += idf
             if text:
                 lexical_scores[rows] += idf * counts * (_K1 + 1) / (counts + self._saturation[rows])
-            for share, (named, _) in zip(shares.values(), names, strict=True):
-                if len(named):
-                    share[named] += idf
+            if term in query.identifiers:
+                spelt[rows] = 1.0
+            for share, (held, _) in zip(shares.values(), found, strict=True):
+                if len(held):
+                    share[held] += idf
         for share in shares.values():
             share /= max(total, 1e-9)
         symbol = np.zeros(n, np.float32)
@@ -60,10 +65,12 @@ class View:
         return Signals(
             semantic=np.zeros(n, np.float32) if vector is None else self.vectors.cosines(vector),
             lexical=lexical_scores,
+            text=shares[Field.TEXT],
             defines=shares[Field.DEFINES],
             stem=shares[Field.STEM],
             folder=shares[Field.FOLDER],
             symbol=symbol,
+            spelt=spelt,
         )
 
     def kept(
