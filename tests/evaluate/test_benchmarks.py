@@ -89,6 +89,18 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
         find_benchmarks(["CoSQA"], data=tmp_path / "nowhere")
 
 
+def test_a_folder_of_sets_is_each_of_them(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_set(tmp_path / "sets" / name)
+    write_set(tmp_path / "sets" / "parts", prefix="go-")
+    (tmp_path / "sets" / "notes").mkdir()
+    found = find_benchmarks([str(tmp_path / "sets"), str(tmp_path / "sets" / "parts")])
+    assert [benchmark.name for benchmark in found] == ["a", "b", "parts"]
+    (empty,) = find_benchmarks([str(tmp_path / "sets" / "notes")])
+    with pytest.raises(InputError, match="has no corpus and no queries and no qrels"), empty.load():
+        pass
+
+
 def test_a_folder_is_read_as_mteb_reads_it(tmp_path: Path) -> None:
     corpus = [
         ("add", "  \n" + FUNCTIONS["add"] + "\n\n"),

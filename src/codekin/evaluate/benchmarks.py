@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from codekin.evaluate.sources import CatalogSet, Folder, Loaded, MtebTask, Sourc
 from codekin.tasks import Task
 
 GROUPS = {"paper": OVERALL.benchmarks, "mteb-code": MTEB_CODE.benchmarks, "coir": COIR.benchmarks}
+
+_CORPUS = re.compile(r"(?:.+-)?corpus(?:\..+)?")
 
 # The benchmarks that are tasks of mteb 2.26, by its names; the others are made of the catalogue's sets.
 MTEB_TASKS = {
@@ -59,7 +62,8 @@ def paper_task(name: str) -> Task:
 
 
 def find_benchmarks(names: Sequence[str], *, data: Path | None = None) -> list[Benchmark]:
-    """The benchmarks that `names` say, each once: a benchmark of the paper, a group, or a folder in BEIR's layout.
+    """The benchmarks that `names` say, each once: a benchmark of the paper, a group, or a folder in BEIR's
+    layout, or of such folders.
 
     `data` is a folder in which those of the paper are looked for first, by name. A folder that is called like one of
     them has its task. Raises InputError for a name that is none of these, naming the nearest, and where two folders
@@ -84,14 +88,28 @@ def _named(name: str, data: Path | None) -> list[Benchmark]:
     if name.lower() in known and "/" not in name:
         return [_of_paper(known[name.lower()], data)]
     if path.exists():
-        own = path.resolve().name
-        task = paper_task(own) if own in OVERALL.benchmarks else None
-        return [Benchmark(own, task, Folder(path))]
+        return [_of_folder(folder) for folder in _sets(path)]
     if "/" in name:
         raise InputError(f"no file or folder {name}")
     near = get_close_matches(name.lower(), [*known, *GROUPS], n=3) or list(GROUPS)
     names = ", ".join(known.get(key, key) for key in near)
     raise InputError(f"no benchmark, group or folder is called {name!r}; see {names}")
+
+
+def _sets(path: Path) -> list[Path]:
+    """The folder itself, or the sets that are folders in it: read as one, they would be mixed."""
+    if path.is_dir() and not _is_set(path):
+        return [child for child in sorted(path.iterdir()) if child.is_dir() and _is_set(child)] or [path]
+    return [path]
+
+
+def _is_set(folder: Path) -> bool:
+    return any(_CORPUS.match(entry.name) for entry in folder.iterdir())
+
+
+def _of_folder(path: Path) -> Benchmark:
+    own = path.resolve().name
+    return Benchmark(own, paper_task(own) if own in OVERALL.benchmarks else None, Folder(path))
 
 
 def _of_paper(name: str, data: Path | None) -> Benchmark:

@@ -53,13 +53,19 @@ def evaluate(
     same models and data are taken from there. `on_skip` is told of what cannot be loaded or evaluated, by the model's
     name, "" for all, and the rest goes on; without it the error is raised.
 
-    Raises InputError for a size that a model cannot be cut to, before anything is evaluated.
+    Raises InputError for a size that a model cannot be cut to and for a folder that cannot be written to, before
+    anything is evaluated.
     """
     kinds = list(dict.fromkeys(map(Precision.parse, precisions)))
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise InputError(f"two models are called {next(name for name in names if names.count(name) > 1)}")
     asked = {model.name: _sizes(model, sizes) for model in models}
+    if output:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {output}: {error.strerror or error}") from None
     known = {_key(one): one for one in read_results(output)} if output else {}
     for benchmark in benchmarks:
         waiting: list[tuple[Model, str]] = []

@@ -47,7 +47,7 @@ class _Command(click.Command):
     multiple=True,
     metavar="NAME",
     help="A benchmark of the paper, a group of them (paper, mteb-code, coir), or a folder in the layout of BEIR or "
-    "CoIR. Repeatable.  [default: paper]",
+    "CoIR, or of such folders. Repeatable.  [default: paper]",
 )
 @click.option(
     "--data",
