@@ -109,6 +109,13 @@ def test_a_decoder_has_the_instructions_of_each_task(decoder: Path) -> None:
     assert not np.allclose(found, own.encode(TEXTS, "qa", "query"), atol=1e-3)
 
 
+def test_a_device_is_for_those_that_have_one(decoder: Path) -> None:
+    assert open_model("codekin-static", device="cpu", dtype="float32").sizes == (64, 128, 256)
+    assert open_model(decoder, device="cpu", dtype="float32").sizes == (32,)  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="nonsense"):
+        open_model(decoder, device="nonsense")
+
+
 def test_parameters_are_those_of_the_files(turned_model: Callable[..., Path]) -> None:
     from safetensors.numpy import load_file
 

@@ -84,7 +84,7 @@ def open_model(
     key is in the environment as `key_variable`, by default JINA_API_KEY or OPENAI_API_KEY; `module:object`, a Python
     object; any name that `Embedder` takes, and folders that sentence-transformers alone reads; or, from Python, an
     object with `encode` itself. `name` is what results call it, by default what it was asked for as. `device` and
-    `dtype` are for decoders.
+    `dtype` are for decoders; a static model, which has no choice of them, takes no notice.
 
     Raises ModelError or InputError in one line where there is no such model.
     """
@@ -118,9 +118,10 @@ def _named(
             raise InputError(f"{name} cannot be evaluated: it has no method encode")
         return ObjectModel(found, name)
     try:
-        embedder = Embedder(name, device=device, dtype=dtype, cache=cache)
-        if (embedder.max_length or 0) > MAX_LENGTH:
-            embedder = Embedder(name, device=device, dtype=dtype, max_length=MAX_LENGTH, cache=cache)
+        embedder = Embedder(name, cache=cache)
+        if embedder.max_length is not None:
+            longest = min(embedder.max_length, MAX_LENGTH)
+            embedder = Embedder(name, device=device, dtype=dtype, max_length=longest, cache=cache)
         return EmbedderModel(embedder)
     except ModelError:
         folder = Path(name).expanduser()
