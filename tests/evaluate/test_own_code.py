@@ -210,7 +210,8 @@ def many(count: int) -> str:
         "amber basil cedar daisy ebony fern grape hazel iris jade kelp lilac maple nettle olive pine".split()
     )
     return "\n\n".join(
-        f'def {words[i % 16]}_{words[i // 16]}(garden):\n    """Plant the {words[i % 16]} beside the {words[i // 16]}."""\n'
+        f"def {words[i % 16]}_{words[i // 16]}(garden):\n"
+        f'    """Plant the {words[i % 16]} beside the {words[i // 16]}."""\n'
         f"    bed = garden.find({i})\n    bed.dig(depth={i})\n    return bed.plant()\n"
         for i in range(count)
     )

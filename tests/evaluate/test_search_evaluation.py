@@ -236,7 +236,7 @@ def test_a_benchmark_is_read_from_folders_and_bare_repositories(bench: Path, tmp
 def test_what_cannot_be_had_is_refused(bench: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no repository 'x'; repositories: beside, mirrored, nowhere, lost"):
         read_repositories(bench, names=["x"])
-    with pytest.raises(InputError, match="no repository can be had: .*the mirror"):
+    with pytest.raises(InputError, match=r"no repository can be had: .*the mirror"):
         read_repositories(bench, names=["mirrored"])
     with pytest.raises(InputError, match=r"repos_status.json cannot be read"):
         read_repositories(tmp_path)

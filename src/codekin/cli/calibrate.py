@@ -37,7 +37,7 @@ def calibrate(model: str, sets: tuple[str, ...], device: str | None, as_json: bo
     """
     from codekin.cli.results import print_json
     from codekin.embed import Embedder, VectorCache
-    from codekin.evaluate.calibration import calibrate, read_labelled
+    from codekin.evaluate import calibrate, read_labelled
 
     labelled = [one for given in sets for one in read_labelled(*_set(given))]
     embedder = Embedder(model, device=device, cache=VectorCache())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codekin.evaluate.ablation import checkpoints
     from codekin.evaluate.benchmarks import Benchmark, find_benchmarks
+    from codekin.evaluate.calibration import calibrate, read_labelled
     from codekin.evaluate.metrics import bootstrap_interval, paired_p_value, query_figures
     from codekin.evaluate.models import open_model
     from codekin.evaluate.mteb import mteb_model
@@ -28,6 +29,7 @@ _HOMES = {
     "Result": "results",
     "Texts": "page",
     "bootstrap_interval": "metrics",
+    "calibrate": "calibration",
     "checkpoints": "ablation",
     "evaluate": "runner",
     "figures_table": "table",
@@ -39,6 +41,7 @@ _HOMES = {
     "page_texts": "texts",
     "paired_p_value": "metrics",
     "query_figures": "metrics",
+    "read_labelled": "calibration",
     "read_results": "results",
     "terminal_table": "report",
     "write_mteb": "report",
@@ -54,6 +57,7 @@ __all__ = [
     "Result",
     "Texts",
     "bootstrap_interval",
+    "calibrate",
     "checkpoints",
     "evaluate",
     "figures_table",
@@ -65,6 +69,7 @@ __all__ = [
     "page_texts",
     "paired_p_value",
     "query_figures",
+    "read_labelled",
     "read_results",
     "terminal_table",
     "write_mteb",

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from codekin.embed import DEFAULT_MODEL
@@ -148,8 +147,8 @@ class CodeIndex:
         `mode` says which lists of candidates are ranked: nearest vectors, BM25, or both. `languages` keeps files of
         these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. With vectors of a
         calibrated model (`codekin calibrate`) there are no results where nothing in the folder answers, unless `anyway`
-        asks for the nearest; `answered` then says so. Raises InputError for an empty query, an unknown mode, task or language,
-        or a bad glob.
+        asks for the nearest; `answered` then says so. Raises InputError for an empty query, an unknown mode, task or
+        language, or a bad glob.
         """
         if not query.strip():
             raise InputError("the query is empty")
