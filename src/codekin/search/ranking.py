@@ -147,7 +147,7 @@ def rank(
 
 ENOUGH = 0.4
 """What `answers` asks of the best chunk: so little that hardly a question is refused whose answer a search would show.
-At 0.45 twice as many were, and 59% instead of 50% of the questions of one repository asked of another."""
+More refuses more, rightly and wrongly; `benchmarks/refusals.py` counts both."""
 _SURE = "0.001"
 """The false-positive rate whose cosine is counted as full nearness."""
 
