@@ -27,6 +27,7 @@ from codekin.errors import InputError  # noqa: E402
 from codekin.tasks import Role, Task, instruction  # noqa: E402
 from codekin.train import DecoderRecipe, TrainReport, load_recipe, train_decoder  # noqa: E402
 from codekin.train.dev import ndcg_at_10  # noqa: E402
+from codekin.train.frozen import FrozenStates  # noqa: E402
 
 RECIPE = """
 kind = "decoder"
@@ -145,10 +146,17 @@ def start(
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_killed_and_resumed_is_the_same_run(root: Path, whole: tuple[Path, TrainReport]) -> None:
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_killed_and_resumed_is_the_same_run(
+    root: Path, whole: tuple[Path, TrainReport], frozen: int, tmp_path: Path
+) -> None:
     folder, report = whole
-    output = root / "killed"
-    process = start(root, output)
+    change = f"model.frozen={frozen}"
+    if frozen:
+        folder = tmp_path / "whole"
+        report = train_decoder(recipe(root, change), output=folder, dtype="float32")
+    output = tmp_path / "killed"
+    process = start(root, output, change)
     try:
         # Killed between two checkpoints, wherever it happens to be.
         while process.poll() is None and not (
@@ -160,7 +168,7 @@ def test_killed_and_resumed_is_the_same_run(root: Path, whole: tuple[Path, Train
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert len(losses_so_far(output)) < 40
-    again = train_decoder(recipe(root), output=output, resume=True, dtype="float32")
+    again = train_decoder(recipe(root, change), output=output, resume=True, dtype="float32")
     assert losses(output) == losses(folder)
     assert (again.best_step, again.figures) == (report.best_step, report.figures)
     for file in ("model.safetensors", "config.json", "tokenizer.json"):
@@ -226,6 +234,63 @@ def tensors(folder: Path) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change", ["model.pooling=mean", "lora={rank=4, alpha=16.0, dropout=0.1}", "model.frozen=2"]
+)
+def test_states_kept_of_frozen_layers_change_no_loss(root: Path, change: str, tmp_path: Path) -> None:
+    found = []
+    for gigabytes in (0, 2e-5, 1):  # nothing, some and all of it is kept
+        short = recipe(
+            root,
+            "model.frozen=1",
+            "data.dev=[]",
+            "training.steps=30",
+            "training.evaluate_every=30",
+            f"model.frozen_gb={gigabytes}",
+            change,
+        )
+        train_decoder(short, output=tmp_path / str(gigabytes), dtype="float32")
+        found.append(losses(tmp_path / str(gigabytes)))
+        kept = tmp_path / str(gigabytes) / "frozen-0.bin"
+        assert (kept.stat().st_size if kept.exists() else 0) <= gigabytes * 1e9 + 24
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    assert found[2] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_states_of_frozen_layers_are_computed_once_and_as_far_as_a_checkpoint(tmp_path: Path) -> None:
+    asked: list[list[tuple[int, ...]]] = []
+
+    def compute(texts: list[tuple[int, ...]]) -> torch.Tensor:
+        asked.append(texts)
+        return torch.tensor([[float(token), -token] for text in texts for token in text])
+
+    def kept(step: int, limit: int = 1000) -> FrozenStates:
+        asked.clear()
+        return FrozenStates(tmp_path / "states.bin", 2, limit, step)
+
+    states = kept(0)
+    expected = torch.tensor([[5.0, -5], [6, -6], [7, -7]])
+    for _ in range(2):
+        assert torch.equal(states.states([(5, 6), (7,)], compute), expected)
+    states.mark(4)
+    states.states([(7,), (8,)], compute)
+    assert asked == [[(5, 6), (7,)], [(8,)]]
+
+    resumed = kept(4)
+    assert torch.equal(resumed.states([(5, 6), (7,)], compute), expected) and not asked
+    resumed.states([(8,), (9,)], compute)
+    assert asked == [[(8,), (9,)]]
+
+    nothing = kept(3)  # no checkpoint of that step has been written
+    nothing.states([(7,)], compute)
+    assert asked == [[(7,)]]
+
+    full = kept(0, limit=50)
+    for _ in range(2):
+        full.states([(5, 6), (7,)], compute)
+    assert asked == [[(5, 6), (7,)], [(7,)]]
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("bfloat16", marks=pytest.mark.slow), "float16"])

@@ -74,6 +74,8 @@ class Pack:
         """(t,): each token's cell in the flattened grid."""
         self.inside = inside.to(device)
         """(n, start + longest) bool: whether a cell is no filling."""
+        self.below: tuple[int, Tensor] | None = None
+        """Hidden states, (t, hidden), and how many layers have made them, where a pass begins behind those."""
 
 
 class Decoder(nn.Module):
@@ -90,6 +92,10 @@ class Decoder(nn.Module):
         """(t, hidden), or with `ends_only` (n, hidden): the last token of each text."""
         return self._run(pack, prefix, ends_only, None)
 
+    def lower(self, pack: Pack, layers: int) -> Tensor:
+        """(t, hidden): the hidden states that the lowest layers hand on to the next one."""
+        return self._through(range(layers), pack, None, False, None)
+
     def prefix(self, tokens: Sequence[int]) -> Prefix:
         """The state of one token or more, to go before the texts of any number of packs."""
         layers: list[tuple[Tensor, Tensor]] = []
@@ -99,15 +105,29 @@ class Decoder(nn.Module):
     def _run(
         self, pack: Pack, prefix: Prefix | None, ends_only: bool, record: list[tuple[Tensor, Tensor]] | None
     ) -> Tensor:
+        first = pack.below[0] if pack.below else 0
+        normed: Tensor = self.norm(
+            self._through(range(first, len(self.layers)), pack, prefix, ends_only, record)
+        )
+        return normed
+
+    def _through(
+        self,
+        layers: range,
+        pack: Pack,
+        prefix: Prefix | None,
+        ends_only: bool,
+        record: list[tuple[Tensor, Tensor]] | None,
+    ) -> Tensor:
         # The table may be kept in a smaller type than the one computed in: a text reads few of its rows.
-        hidden: Tensor = self.embed_tokens(pack.ids).to(self.norm.weight.dtype)
+        hidden: Tensor = pack.below[1] if pack.below else self.embed_tokens(pack.ids)
+        hidden = hidden.to(self.norm.weight.dtype)
         rotation = self._rotation(pack.positions, hidden.dtype)
-        for number, layer in enumerate(self.layers):
+        for number in layers:
             past = prefix.layers[number] if prefix else None
             last = ends_only and number == len(self.layers) - 1
-            hidden = layer(hidden, rotation, pack, past, last, record)
-        normed: Tensor = self.norm(hidden)
-        return normed
+            hidden = self.layers[number](hidden, rotation, pack, past, last, record)
+        return hidden
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and sines of rotary position embedding (arXiv 2104.09864), (t, 1, head_dim / 2) both."""

@@ -20,6 +20,7 @@ from codekin.embed.saving import save_folder
 from codekin.embed.transformer import Tokens, TransformerModel, empty_modules, stored_tensors
 from codekin.errors import InputError
 from codekin.tasks import Role, Task, instruction
+from codekin.train.frozen import FrozenStates
 from codekin.train.lora import LoraLinear, adapt
 from codekin.train.recipe import DecoderRecipe
 
@@ -36,6 +37,8 @@ class Encoder(nn.Module):
     def __init__(self, recipe: DecoderRecipe, device: torch.device, number: NumberType) -> None:
         super().__init__()
         self._recipe, self._device, self._number = recipe, device, number
+        self.below: FrozenStates | None = None
+        """Where what the frozen layers make of texts is kept, if it is."""
         self._kind = Pooling.parse(recipe.model.pooling)
         found = find_model(recipe.model.base)
         if not isinstance(found, Checkpoint):
@@ -45,6 +48,8 @@ class Encoder(nn.Module):
         self._base = found
         _check(recipe, found)
         self.decoder, self.pooling = _load(found, self._kind)
+        # The last layer may compute the last tokens alone, so that its output is not kept.
+        self._depth = min(recipe.model.frozen, len(self.decoder.layers) - 1)
         self.to(device)
         frozen: list[nn.Module] = list(self.decoder.layers[: recipe.model.frozen])
         if recipe.model.frozen:
@@ -76,8 +81,14 @@ class Encoder(nn.Module):
         """(n, hidden) float32, not of unit length."""
         pack = Pack(texts, device=self._device)
         with self.autocast():
+            if self.below:
+                pack.below = self._depth, self.below.states(texts, self._lower).to(self._device)
             pooled: Tensor = self.pooling(self.decoder, pack, None)
         return pooled.float()
+
+    @torch.no_grad()
+    def _lower(self, texts: Sequence[Tokens]) -> Tensor:
+        return self.decoder.lower(Pack(texts, device=self._device), self._depth)
 
     def autocast(self) -> torch.autocast:
         """Products in the type of number computed in."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from codekin.train.processes import gather, world
+from codekin.train.processes import gather
 
 Chunk = TypeVar("Chunk")
 
@@ -22,28 +22,27 @@ def backward(
     """Adds the gradients of `scale` times the loss to those of the parameters of `encode`; the loss, a scalar.
 
     `encode` makes (rows, d) of a chunk, and `loss` a scalar of all rows: those of the chunks one after another, and
-    of several processes in their order. There is the graph of one chunk at a time: all are encoded without one
-    first, then the loss gives each row its gradient, then each chunk is encoded once more, with the random numbers
-    of its first time, and takes its rows' gradients back. Each process adds the part that came through its own rows.
+    of several processes in their order. There is the graph of one chunk at a time: all but the last are encoded
+    without one first, then the loss gives each row its gradient, which the last chunk takes back at once, and each
+    other one when it has been encoded once more, with the random numbers of its first time. Each process adds the
+    part that came through its own rows.
     """
-    if len(chunks) == 1 and world()[1] == 1:
-        value = loss(encode(chunks[0]))
-        (value * scale).backward()  # type: ignore[no-untyped-call]
-        return value.detach()
     states, encoded = [], []
     with torch.no_grad():
-        for chunk in chunks:
+        for chunk in chunks[:-1]:
             states.append(_RandomState())
             encoded.append(encode(chunk))
-    rows, start = gather(torch.cat(encoded))
-    rows.requires_grad_()
-    value = loss(rows)
+    last = encode(chunks[-1])
+    own = torch.cat([*encoded, last.detach()])
+    rows, start = gather(own)
+    value = loss(rows.requires_grad_())
     (gradient,) = torch.autograd.grad(value * scale, rows)
+    *parts, part = torch.split(gradient[start : start + len(own)], [len(each) for each in (*encoded, last)])
+    last.backward(part)  # type: ignore[no-untyped-call]
     after = _RandomState()
-    for chunk, state, once in zip(chunks, states, encoded, strict=True):
+    for chunk, state, part in zip(chunks[:-1], states, parts, strict=True):
         state.restore()
-        encode(chunk).backward(gradient[start : start + len(once)])  # type: ignore[no-untyped-call]
-        start += len(once)
+        encode(chunk).backward(part)  # type: ignore[no-untyped-call]
     after.restore()
     return value.detach()
 

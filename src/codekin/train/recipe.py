@@ -123,7 +123,8 @@ class Backbone:
     """The decoder to begin with, by the name that `codekin.Embedder` takes, and how it becomes an embedding model.
 
     `sizes` are the Matryoshka sizes that are trained, by `weights` (default: all alike). `frozen` counts the lowest
-    layers that stay as they are; with one or more the token table does, too.
+    layers that stay as they are; with one or more the token table does, too. What they make of a text is computed
+    once and kept in the run's folder, 4 bytes a number and at most `frozen_gb` gigabytes of it.
     """
 
     base: str
@@ -131,6 +132,7 @@ class Backbone:
     sizes: tuple[int, ...]
     weights: tuple[float, ...] = ()
     frozen: int = 0
+    frozen_gb: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from codekin.errors import InputError, ModelError
 from codekin.tasks import Role
 from codekin.train.dev import DevSet
 from codekin.train.encoder import Encoder
+from codekin.train.frozen import FrozenStates
 from codekin.train.gradcache import backward
 from codekin.train.journal import Journal
 from codekin.train.losses import info_nce, matryoshka
@@ -132,6 +133,13 @@ class _Run:
             temperature=self._recipe.data.balance,
             mixed=self._recipe.data.mixed,
         )
+        if (frozen := self._recipe.model).frozen and frozen.frozen_gb:
+            self._encoder.below = FrozenStates(
+                self._output / f"frozen-{self._rank}.bin",
+                self._encoder.decoder.config.hidden_size,
+                int(frozen.frozen_gb * 1e9),
+                self.step,
+            )
         self._batches = self._sampler.batches(position)
         self._position = position
         self._journal = Journal(self._output, self.step) if not self._rank else None
@@ -248,6 +256,8 @@ class _Run:
 
     def _keep(self) -> None:
         """Writes the checkpoint; the one before stands until the new one is whole."""
+        if self._encoder.below:
+            self._encoder.below.mark(self.step)
         if self._rank:
             return
         state = {
