@@ -74,13 +74,16 @@ def test_documentation_leads_to_the_definition_without_it(
 def test_the_sample_gives_nothing_else(sample: list[Pair]):
     kinds = Counter(pair.kind for pair in sample)
     assert kinds.pop("completion") == sum(_completed(sample, text) for text in DOCUMENTED)
+    assert 0 < kinds.pop("documented") < len(DOCUMENTED)
     assert kinds == {"documentation": 2 * len(DOCUMENTED), "section": 1, "example": 1}
     assert [pair.path for pair in sample] == sorted(pair.path for pair in sample)
 
 
 def _completed(sample: list[Pair], entry: tuple[str, str, str, list[int]]) -> bool:
     """Whether the function has a completion pair, whose halves are then its text."""
-    (document,) = (p.document for p in sample if p.path == entry[0] and p.task is Task.NL2CODE)
+    (document,) = (
+        p.document for p in sample if (p.path, p.task, p.kind) == (entry[0], Task.NL2CODE, "documentation")
+    )
     halves = [p for p in sample if p.path == entry[0] and p.kind == "completion"]
     assert len(halves) <= 1
     for pair in halves:
@@ -116,6 +119,40 @@ def test_undocumented_definitions_are_asked_for_by_name(tmp_path: Path):
         first, verb, *rest = pair.query.split()
         assert (first, rest[-1]) == ("load", "table") and verb
         assert pair.document.startswith("def _(path):")
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        (
+            "a.py",
+            'def load_{0}_table(path):\n    """Rows of {0}."""\n    rows = []\n    read(rows)\n    return rows\n',
+        ),
+        (
+            "a.c",
+            "// Rows of {0}.\nint load_{0}_table(int path) {{\n    int rows = read(path);\n    return rows;\n}}\n",
+        ),
+    ],
+)
+def test_half_of_the_documented_are_asked_for_by_name_with_their_documentation(
+    tmp_path: Path, name: str, function: str
+):
+    names = [first + second for first in ("user", "price", "city", "route") for second in "abcdefgh"]
+    pairs = _mine(_tree(tmp_path, {name: "\n\n".join(map(function.format, names))}))
+    found = [pair for pair in pairs if pair.kind == "documented"]
+    assert len(names) / 4 < len(found) < len(names) * 3 / 4
+    for pair in found:
+        of = pair.query.split()[1]
+        assert pair == replace(
+            pair,
+            query=f"load {of} table",
+            document=function.format(of).replace(f"load_{of}_table", "_").strip(),
+        )
+
+
+def test_a_question_without_an_answer_is_no_pair(tmp_path: Path):
+    text = "## Is it safe to run this as superuser, in a container or without one?\n\n## Why\n\nBecause it is asked.\n"
+    assert not [pair for pair in _mine(_tree(tmp_path, {"faq.md": text})) if not pair.document]
 
 
 def test_a_function_is_completed_at_a_line_of_its_middle(tmp_path: Path):

@@ -13,7 +13,7 @@ from codekin.data.prose import sections
 from codekin.source import Definition, definitions
 from codekin.tasks import Task
 
-DOCUMENTATION, NAME, EXAMPLE = "documentation", "name", "example"
+DOCUMENTATION, DOCUMENTED, NAME, EXAMPLE = "documentation", "documented", "name", "example"
 SECTION, QUESTION, COMPLETION = "section", "question", "completion"
 
 MAX_DOCUMENT = 3000
@@ -25,6 +25,7 @@ FUNCTIONS = ("function", "method")
 
 _MIN_BODY_LINES = 3
 _NAMES_ONE_IN = 4
+_DOCUMENTED_ONE_IN = 2
 _MIN_COMPLETED_LINES = 6
 
 
@@ -72,6 +73,7 @@ def _of_code(text: str, path: str, language: str, found: Extract) -> Iterator[Fo
         # roxygen2 lets blank lines stand between its comments and what they document.
         text = _ROXYGEN_GAP.sub("", text)
     elsewhere = _pod(text) if language == "perl" else {}
+    lines = text.split("\n")
     for definition in definitions(text, language):
         is_function = definition.kind in FUNCTIONS
         found.functions += is_function
@@ -82,12 +84,19 @@ def _of_code(text: str, path: str, language: str, found: Extract) -> Iterator[Fo
             code = cut(definition.text)
             yield Found(DOCUMENTATION, Task.NL2CODE, query, code, language)
             yield Found(DOCUMENTATION, Task.CODE2NL, code, query, language)
+            if (
+                definition.doc
+                and fingerprint(definition.text) % _DOCUMENTED_ONE_IN == 0
+                and (name := _name_query(definition))
+            ):
+                whole = "\n".join(lines[definition.lead_line - 1 : definition.end_line]).strip()
+                yield Found(DOCUMENTED, Task.NL2CODE, name, cut(_masked(definition, whole)), language)
         elif (
             fingerprint(definition.text) % _NAMES_ONE_IN == 0
             and len(definition.text) - definition.body_start < MAX_DOCUMENT
             and (name := _name_query(definition))
         ):
-            yield Found(NAME, Task.NL2CODE, name, _masked(definition), language)
+            yield Found(NAME, Task.NL2CODE, name, _masked(definition, definition.text), language)
         if is_function and len(definition.text) <= MAX_DOCUMENT:
             if parts := _completion(definition):
                 yield Found(COMPLETION, Task.CODE2COMPLETION, *parts, language)
@@ -148,11 +157,12 @@ def _name_query(definition: Definition) -> str:
     return " ".join([*(_WORDS.findall(scope[-1]) if scope else ()), *own]).lower()
 
 
-def _masked(definition: Definition) -> str:
+def _masked(definition: Definition, text: str) -> str:
+    """The text with every occurrence of the definition's own name hidden."""
     bare = definition.name.rpartition(".")[2]
     if _TOKEN.fullmatch(bare):  # as nearly all are: no pattern is compiled for each
-        return _TOKEN.sub(lambda found: "_" if found[0] == bare else found[0], definition.text)
-    return re.sub(rf"(?<![\w$]){re.escape(bare)}(?![\w$])", "_", definition.text)
+        return _TOKEN.sub(lambda found: "_" if found[0] == bare else found[0], text)
+    return re.sub(rf"(?<![\w$]){re.escape(bare)}(?![\w$])", "_", text)
 
 
 _TOKEN = re.compile(r"[\w$]+")
@@ -163,7 +173,7 @@ _NUMBER = re.compile(r"^(?:Q?\d+(?:\.\d+)*[.:)]|\d+(?:\.\d+)+)\s+(?=\S)")
 def _of_document(text: str, language: str) -> Iterator[Found]:
     for section in sections(text, language):
         heading = _NUMBER.sub("", clean_prose(section.heading))
-        if is_query(heading):
+        if section.text and is_query(heading):
             kind = QUESTION if heading.endswith("?") else SECTION
             yield Found(kind, Task.QA, heading, cut(section.text), language)
         for example in section.examples:

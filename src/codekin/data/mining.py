@@ -2,9 +2,10 @@
 
 What there is of each task, told apart by `Pair.kind`:
 
-- nl2code: `documentation`, the summary of a definition's documentation -> the definition without it; `name`, the
-  words of a definition's name -> the definition with that name masked, for one in four of the definitions that say
-  nothing else about themselves; `example`, what a document says right before a code block, or its heading -> the
+- nl2code: `documentation`, the summary of a definition's documentation -> the definition without it; `documented`,
+  the words of a function's name, much as one types them into a search box -> the function with its documentation and
+  that name masked, for one in two of those that have both; `name`, the same for one in four of the functions without
+  documentation; `example`, what a document says right before a code block, or its heading -> the
   code; `commit`, what a commit says it does -> the function that it changes most, or its only hunk;
 - code2nl: `documentation` the other way round;
 - code2completion: `completion`, the start of a function -> its rest;

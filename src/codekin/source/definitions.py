@@ -21,9 +21,9 @@ class Definition:
     decorators but without its documentation, which is `doc`: comment marks stripped and dedented, tags such
     as @param left in, "" if there is none. `body_start` is the offset in `text` where the body begins, so
     that text[:body_start] is the signature. Lines are 1-based and inclusive, those of the whole source,
-    comments in front not counted. `within` is the signature of the class, impl or the like that it stands in,
-    "" at the top level. `doc_spans` are where comments and documentation stand, [first, last) in the whole source as
-    UTF-8.
+    comments in front not counted; `lead_line` is the first one with them. `within` is the signature of the class,
+    impl or the like that it stands in, "" at the top level. `doc_spans` are where comments and documentation stand,
+    [first, last) in the whole source as UTF-8.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Definition:
     doc: str
     body_start: int
     within: str
+    lead_line: int
     doc_spans: tuple[tuple[int, int], ...]
 
 
@@ -107,6 +108,7 @@ def _definition(piece: Piece, source: bytes, grammar: Grammar, language: str, wi
         doc,
         len(code[: max(signature, 0)].decode("utf-8", "replace")),
         within,
+        min(start_row, *(node.start_point[0] for node in comments)) + 1 if comments else start_row + 1,
         doc_spans,
     )
 

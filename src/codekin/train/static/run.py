@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from codekin.data import Pair, Sampler, answer_labels, read_pairs
 from codekin.errors import InputError
+from codekin.tasks import Task
 from codekin.train.recipe import StaticRecipe
 from codekin.train.static.sources import pairs_file, teacher_folder
 from codekin.train.static.stages import contrast, distil, ndcg_at_10
@@ -24,6 +25,8 @@ from codekin.train.static.vocabulary import UNKNOWN, build_tokenizer
 
 # Enough held-out pairs to tell half a point of nDCG, few enough to rank in a second.
 _MAX_HELD_OUT = 4000
+# Whose queries are prose; the other way round is learned with them, and starts of functions say little of their rests.
+_TASKS = (Task.NL2CODE, Task.QA)
 # The words of this many pairs, a random part of all, make the same vocabulary as those of millions.
 _VOCABULARY_PAIRS = 150_000
 
@@ -131,12 +134,13 @@ def train_static(choices: StaticRecipe, *, output: Path, log: Callable[[str], No
 
 
 def distinct(path: Path) -> list[Pair]:
-    """The pairs of a file without repeated queries or documents, which in one batch would be false negatives.
+    """The pairs of a file that ask in prose, no query or document twice: in one batch it would be a false negative.
 
     In the order of a hash of their texts: random, but a file that has grown keeps its old pairs' order, so that
     the teacher's vectors computed for it serve again.
     """
-    found = sorted(read_pairs(path), key=lambda pair: _hash(pair.query + "\0" + pair.document))
+    asked = (pair for pair in read_pairs(path) if pair.task in _TASKS)
+    found = sorted(asked, key=lambda pair: _hash(pair.query + "\0" + pair.document))
     queries: set[str] = set()
     documents: set[str] = set()
     kept = []
