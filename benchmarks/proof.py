@@ -6,7 +6,7 @@ PAIRS is a `.jsonl` that `codekin data mine` has written. Of its documented defi
 (a package, a repository) are held out: 300 questions among 300 definitions. From the others' texts a byte-pair
 vocabulary is made, for a Qwen2 decoder of random weights; then `codekin train --ablate` trains it once with each
 pooling, and the table has nDCG@10 before and after beside BM25's. One step is InfoNCE over 64 pairs by GradCache.
-Needs transformers and bm25s; one thread takes about 20 minutes.
+Needs transformers and bm25s; one thread takes about 15 minutes.
 """
 
 from __future__ import annotations
