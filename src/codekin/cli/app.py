@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from codekin import __version__
-from codekin.cli.calibrate import calibrate
-from codekin.cli.data import data
-from codekin.cli.embed import embed
-from codekin.cli.evaluate import evaluate
-from codekin.cli.index import index
-from codekin.cli.label import label
-from codekin.cli.models import models
-from codekin.cli.rank import rank
-from codekin.cli.related import related
-from codekin.cli.search import search
-from codekin.cli.status import status
-from codekin.cli.train import train
+
+_COMMANDS = "search related index status rank embed label models data train evaluate calibrate".split()
 
 
-class _InOrder(click.Group):
-    """A group that lists its commands as they were added, the most used first."""
+class _Commands(click.Group):
+    """Each command is the one of the module of its name, imported when it is asked for: a search waits for no other."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return _COMMANDS
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"codekin.cli.{cmd_name}"), cmd_name)
+        return command
 
 
 @click.group(
-    cls=_InOrder,
-    commands=[search, related, index, status, rank, embed, label, models, data, train, evaluate, calibrate],
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 found or done, 1 nothing found, 2 error.",
 )
