@@ -13,6 +13,7 @@ from codekin.search import ranking
 from codekin.search.ranking import (
     NO_QUERY,
     WEIGHTS,
+    Query,
     Signals,
     Weights,
     parse,
