@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from codekin.embed.config import Pooling
 from codekin.errors import InputError
 
-_POOLINGS = ("last", "mean", "latent")
+_POOLINGS = [pooling.value for pooling in Pooling]
 _OF_A_MODEL = ("config.json", "modules.json")
 
 
