@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from codekin.search.index import CodeIndex
+from codekin.search.index import CodeIndex, search_together
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
+from codekin.search.snippets import Snippet, snippet
+from codekin.search.store import Contents
 
-__all__ = ["CodeIndex", "Mode", "Result", "Skipped", "Status", "UpdateProgress", "UpdateReport"]
+__all__ = [
+    "CodeIndex",
+    "Contents",
+    "Mode",
+    "Result",
+    "Skipped",
+    "Snippet",
+    "Status",
+    "UpdateProgress",
+    "UpdateReport",
+    "search_together",
+    "snippet",
+]

@@ -7,23 +7,24 @@ import hashlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from codekin.embed import DEFAULT_MODEL
+from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
 from codekin.search.indexing import Progress
-from codekin.search.model import Asked, IndexModel, ModelRecord, absolute, open_model
+from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport
-from codekin.search.store import Store, delete
+from codekin.search.store import Contents, Store, delete
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task
@@ -39,7 +40,8 @@ class CodeIndex:
     An index is made with one model, and one Matryoshka size of its vectors, and keeps both until it is rebuilt:
     `model`, `dimensions` and `dtype`, as `Embedder` takes them, choose for a folder that is not yet indexed (default:
     the bundled model, all its dimensions). Of the types only int8 stays with the index: the vectors of wider ones
-    agree. The model is loaded when a vector is first needed, which `status` and a lexical search never do.
+    agree. The model is loaded when a vector is first needed, which `status` and a lexical search never do; `load` is
+    called for it as `Embedder` is.
 
     Raises InputError for a path that is no folder. Once the index is used, raises StoreError for one that cannot be
     opened or that is made with another model or size than asked for, and ModelError for a model that is not there
@@ -57,6 +59,7 @@ class CodeIndex:
         dtype: str | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         update: bool = True,
+        load: Load = Embedder,
     ) -> None:
         self.root = Path(path).resolve()
         try:
@@ -72,6 +75,7 @@ class CodeIndex:
         self._model: IndexModel | None = None
         self._max_bytes = max_bytes
         self._stale = update
+        self._load = load
         self._opened: Store | None = None
         self._view: View | None = None
         self.weights = ranking.WEIGHTS
@@ -150,21 +154,18 @@ class CodeIndex:
         asks for the nearest; `answered` then says so. Raises InputError for an empty query, an unknown mode, task or
         language, or a bad glob.
         """
-        if not query.strip():
-            raise InputError("the query is empty")
-        _check(top)
-        mode, task = Mode.parse(mode), Task.parse(task)
-        with self._reading(lexical=mode is Mode.LEXICAL) as view:
-            kept = view.kept(languages, include, exclude)
-            model = None if mode is Mode.LEXICAL else self._current_model()
-            vector = model.query(query, task) if model else None
-            parsed = ranking.parse(query)
-            signals = view.signals(parsed, vector, text=mode is not Mode.SEMANTIC)
-            # Of the whole folder: whoever narrows a search wants the best of what is left.
-            answered = model is None or ranking.answers(signals, model.calibration(task))
-            results = self._ranked(view, parsed, signals.where(kept), top) if answered or anyway else []
-            self.answered = answered and bool(results)
-            return results
+        found = search_together(
+            [self],
+            query,
+            top,
+            mode=mode,
+            task=task,
+            languages=languages,
+            include=include,
+            exclude=exclude,
+            anyway=anyway,
+        )
+        return [result for _, result in found]
 
     def related(
         self,
@@ -190,13 +191,14 @@ class CodeIndex:
             vector = model.query(self._text(path, first, last), task) if model else None
             kept = view.kept(languages, include, exclude)
             kept[row] = False
-            query = ranking.NO_QUERY
-            results = self._ranked(view, query, view.signals(query, vector, text=False).where(kept), top)
-            self.answered = bool(results)
-            return results
+            signals = view.signals(ranking.NO_QUERY, vector, text=False).where(kept)
+            found = _ranked([_Part(self, view, signals)], ranking.NO_QUERY, top)
+            self.answered = bool(found)
+            return [result for _, result in found]
 
     def status(self) -> Status:
         """The index in numbers, as it stands."""
+        self._current_model()
         files, languages, size, updated_at = self._store.sizes()
         model = self._store.model()
         return Status(
@@ -210,6 +212,11 @@ class CodeIndex:
             bytes=size,
             updated_at=updated_at,
         )
+
+    def contents(self) -> Contents:
+        """All files and chunks of the index, with their vectors, at its newest generation."""
+        with self._reading() as view:
+            return view.contents
 
     # ---- the model
 
@@ -236,12 +243,12 @@ class CodeIndex:
                 f"the index at {self._store.location} is made with {difference}; {self._rebuild} makes it anew"
             )
         if self._model is None or self._model.record != record:
-            self._model = IndexModel(record, dtype=self._asked.dtype, rebuild=self._rebuild)
+            self._model = IndexModel(record, dtype=self._asked.dtype, rebuild=self._rebuild, load=self._load)
         return self._model
 
     def _new_model(self, known: ModelRecord | None) -> IndexModel:
         """The model for an index to be made: what was asked for, else what is known, else the bundled one."""
-        return open_model(self._asked, known, self._rebuild)
+        return open_model(self._asked, known, self._rebuild, self._load)
 
     def _start(self, model: IndexModel) -> None:
         """Empties the index for a model, inside a transaction."""
@@ -268,19 +275,15 @@ class CodeIndex:
                 self._view = View(self._store)
             yield self._view
 
-    def _ranked(self, view: View, query: Query, signals: Signals, top: int) -> list[Result]:
-        """The best `top` chunks by their signals."""
+    def _result(self, view: View, row: int, score: float) -> Result:
         contents = view.contents
-        rows, scores = ranking.rank(signals, contents.file_of, contents.paths, query, top, self.weights)
-        results = []
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-            file = int(contents.file_of[row])
-            path = contents.paths[file]
-            start, end, _ = contents.spans[row].tolist()
-            symbol, kind = view.symbols(row)
-            text = self._text(path, start, end)
-            results.append(Result(path, start, end, symbol, kind, contents.languages[file], score, text))
-        return results
+        file = int(contents.file_of[row])
+        path = contents.paths[file]
+        start, end, _ = contents.spans[row].tolist()
+        symbol, kind = view.symbols(row)
+        return Result(
+            path, start, end, symbol, kind, contents.languages[file], score, self._text(path, start, end)
+        )
 
     def _text(self, path: str, start: int, end: int) -> str:
         """Lines `start` to `end` of a file as they are now; empty where it is gone."""
@@ -292,6 +295,83 @@ class CodeIndex:
             return "\n".join((decode(data) or "").split("\n")[start - 1 : end])
         # Ten results come from ten files: their lines are cut out before they are decoded.
         return decode(b"\n".join(data.split(b"\n", end)[start - 1 : end])) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One index's part in an answer: its chunks and what they are worth."""
+
+    index: CodeIndex
+    view: View
+    signals: Signals
+
+
+def search_together(
+    indexes: Sequence[CodeIndex],
+    query: str,
+    top: int = 10,
+    *,
+    mode: Mode | str = Mode.HYBRID,
+    task: Task | str = Task.NL2CODE,
+    languages: Sequence[str] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    anyway: bool = False,
+) -> list[tuple[CodeIndex, Result]]:
+    """`CodeIndex.search` of several folders at once: the best chunks of all, ranked as those of one folder.
+
+    An index in which nothing answers takes no part, unless `anyway` asks for it. Raises what `CodeIndex.search` does.
+    """
+    if not query.strip():
+        raise InputError("the query is empty")
+    _check(top)
+    mode, task = Mode.parse(mode), Task.parse(task)
+    parsed = ranking.parse(query)
+    made: dict[ModelRecord, NDArray[np.int8]] = {}
+    parts = []
+    with ExitStack() as stack:
+        for index in indexes:
+            view = stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))
+            kept = view.kept(languages, include, exclude)
+            model = None if mode is Mode.LEXICAL else index._current_model()
+            vector = None
+            if model:
+                record = replace(model.record, since=0)  # of the same model, the same vector
+                if record not in made:
+                    made[record] = model.query(query, task)
+                vector = made[record]
+            signals = view.signals(parsed, vector, text=mode is not Mode.SEMANTIC)
+            # Of the whole folder: whoever narrows a search wants the best of what is left.
+            index.answered = model is None or ranking.answers(signals, model.calibration(task))
+            if index.answered or anyway:
+                parts.append(_Part(index, view, signals.where(kept)))
+        found = _ranked(parts, parsed, top)
+    hit = {id(index) for index, _ in found}
+    for index in indexes:
+        index.answered = index.answered and id(index) in hit
+    return found
+
+
+def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIndex, Result]]:
+    """The best `top` chunks by their signals."""
+    if not parts:
+        return []
+    all_contents = [part.view.contents for part in parts]
+    first_file = np.cumsum([0, *(len(contents.paths) for contents in all_contents)])
+    first_row = np.cumsum([0, *(len(contents.file_of) for contents in all_contents)])
+    file_of = [
+        contents.file_of + np.int32(first)
+        for contents, first in zip(all_contents, first_file[:-1], strict=True)
+    ]
+    paths = list(chain.from_iterable(contents.paths for contents in all_contents))
+    signals = Signals.joined([part.signals for part in parts])
+    rows, scores = ranking.rank(signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights)
+    found = []
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        number = int(np.searchsorted(first_row, row, side="right")) - 1
+        part = parts[number]
+        found.append((part.index, part.index._result(part.view, row - int(first_row[number]), score)))
+    return found
 
 
 def default_location(root: Path) -> Path:

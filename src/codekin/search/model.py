@@ -17,6 +17,9 @@ from codekin.tasks import Role, Task
 _INT8 = "int8"  # the one type of number whose vectors are visibly others
 _SLOW_TEXTS = 64  # that a transformer embeds before their vectors are kept for the next process
 
+Load = Callable[..., Embedder]
+"""What loads a model: called as `Embedder` is, with a name, `dtype` and `cache`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
@@ -60,7 +63,8 @@ class Asked:
 class IndexModel:
     """The embedder that a record names, loaded when it is first needed: most of what an index does needs none.
 
-    `dtype` is what it computes in, where that was asked for; `rebuild` is the command that makes the index anew.
+    `dtype` is what it computes in, where that was asked for; `rebuild` is the command that makes the index anew;
+    `load` is what loads the embedder.
     Raises ModelError, once the embedder is needed, for a model that is gone or has changed since it made the index.
     """
 
@@ -71,11 +75,13 @@ class IndexModel:
         *,
         dtype: str | None = None,
         rebuild: str = "",
+        load: Load = Embedder,
     ) -> None:
         self.record = record
         self._embedder = embedder
         self._dtype = dtype
         self._rebuild = rebuild
+        self._load = load
 
     @property
     def is_fast(self) -> bool:
@@ -125,7 +131,7 @@ class IndexModel:
         if self._embedder is None:
             cache = None if self.is_fast else VectorCache()
             try:
-                self._embedder = Embedder(
+                self._embedder = self._load(
                     self.record.name, dtype=self.record.narrow or self._dtype, cache=cache
                 )
             except (ModelError, MissingExtraError) as error:
@@ -146,7 +152,7 @@ def absolute(model: str | None) -> str | None:
     return str(Path(model).resolve()) if model and is_local else model
 
 
-def open_model(asked: Asked, known: ModelRecord | None, rebuild: str) -> IndexModel:
+def open_model(asked: Asked, known: ModelRecord | None, rebuild: str, load: Load = Embedder) -> IndexModel:
     """The model for an index to be made: what is asked for, else what is `known`, else the bundled one.
 
     Raises ModelError for a model that is not there, InputError for a size that it does not have.
@@ -155,7 +161,7 @@ def open_model(asked: Asked, known: ModelRecord | None, rebuild: str) -> IndexMo
     if name is None:
         name = known.name if known else DEFAULT_MODEL
     kept = known if known and known.name == name else None
-    embedder = Embedder(name, dtype=asked.dtype or (kept.narrow if kept else None), cache=VectorCache())
+    embedder = load(name, dtype=asked.dtype or (kept.narrow if kept else None), cache=VectorCache())
     dimensions = asked.dimensions
     if dimensions is None:
         dimensions = kept.dimensions if kept and kept.dimensions in embedder.sizes else embedder.dimensions
@@ -163,4 +169,4 @@ def open_model(asked: Asked, known: ModelRecord | None, rebuild: str) -> IndexMo
         sizes = ", ".join(map(str, embedder.sizes))
         raise InputError(f"model {name} has no vectors of {dimensions} dimensions; sizes: {sizes}")
     record = ModelRecord(name, embedder.kind, dimensions, embedder.dtype, embedder.fingerprint)
-    return IndexModel(record, embedder, rebuild=rebuild)
+    return IndexModel(record, embedder, rebuild=rebuild, load=load)

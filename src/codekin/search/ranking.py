@@ -100,6 +100,12 @@ class Signals:
     symbol: Scores
     spelt: Scores
 
+    @classmethod
+    def joined(cls, parts: Sequence[Signals]) -> Signals:
+        """The signals of several folders' chunks, one folder after the other."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
     def of(self, rows: NDArray[np.int64]) -> Signals:
         """The signals of some rows."""
         return Signals(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))

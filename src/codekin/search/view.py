@@ -18,6 +18,8 @@ from codekin.source import LANGUAGES
 
 _K1, _B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
 
+_KEPT_FILTERS = 64  # remembered at a time
+
 
 class View:
     """One generation of a store's contents: n chunks of m files, and their signals for a query.
@@ -81,6 +83,8 @@ class View:
             return np.ones(len(self.contents.file_of), np.bool_)
         key = (tuple(languages), tuple(include), tuple(exclude))
         if key not in self._kept:
+            if len(self._kept) == _KEPT_FILTERS:
+                self._kept.clear()
             if unknown := [name for name in languages if name not in LANGUAGES]:
                 raise InputError(
                     f"unknown language {unknown[0]!r}; indexed here: {', '.join(sorted(set(self.contents.languages)))}"
