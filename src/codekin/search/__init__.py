@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codekin.search.index import CodeIndex, search_together
+from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
 from codekin.search.snippets import Snippet, snippet
 from codekin.search.store import Contents
@@ -10,6 +11,7 @@ from codekin.search.store import Contents
 __all__ = [
     "CodeIndex",
     "Contents",
+    "Load",
     "Mode",
     "Result",
     "Skipped",

@@ -1,0 +1,357 @@
+"""The indexed folders that are served, by name: asked by many threads at once, and fresh without being asked."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+import numpy as np
+
+from codekin.embed import Embedder
+from codekin.errors import CodekinError, InputError
+from codekin.search import CodeIndex, Contents, Load, Mode, Result, Status, UpdateProgress, search_together
+from codekin.source import DEFAULT_MAX_BYTES, decode
+from codekin.tasks import Task
+
+_PATIENCE_SECONDS = 5.0  # that queries wait for an update; a longer one goes on beside them
+_REST = 10  # times what an update took pass before the next: looking takes a tenth of one core at most
+_PAUSE_SECONDS = 10.0  # after an update that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that answers, and the name of its repository."""
+
+    repository: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best chunks, best first; whether they answer; the repositories whose index is not yet whole."""
+
+    hits: list[Hit]
+    answered: bool
+    indexing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryStatus:
+    """A repository in numbers: its index, how far a running update is, and what the last one failed at."""
+
+    name: str
+    index: Status
+    whole: bool
+    """Whether the index has been brought up to date since serving began."""
+    progress: UpdateProgress | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """A file of a repository: its path relative to the root, and into how many chunks it is cut."""
+
+    path: str
+    language: str
+    chunks: int
+
+
+class Repositories:
+    """The indexes of the folders `paths`, each under a name of its own: the folder's, or with a number after it.
+
+    Any threads may use it at once. Before a query, files that changed are read again, where the last look is longer
+    ago than ten times what it took; an update that takes longer than some seconds goes on beside the queries, which
+    are then answered from what is there. `model` and `load` are those of `CodeIndex`. Nothing outside the folders is
+    read: a link that leads out of its folder has no results and no lines.
+
+    Raises InputError for a path that is no folder, and StoreError where an index is made with another model.
+    """
+
+    def __init__(
+        self, paths: Iterable[str | Path], *, model: str | None = None, load: Load = Embedder
+    ) -> None:
+        self._by_name: dict[str, _Repository] = {}
+        served = set()
+        for path in paths:
+            repository = _Repository(path, model, load)
+            if repository.root in served:
+                repository.close()
+                continue
+            served.add(repository.root)
+            name, number = repository.root.name or "root", 1
+            while name in self._by_name:
+                number += 1
+                name = f"{repository.root.name or 'root'}-{number}"
+            self._by_name[name] = repository
+
+    def __enter__(self) -> Repositories:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends updates at what they have committed, and closes the indexes."""
+        for repository in self._by_name.values():
+            repository.close()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every repository has an index to answer from."""
+        return all(repository.is_searchable for repository in self._by_name.values())
+
+    def start(self) -> None:
+        """Begins to bring every index up to date, and returns."""
+        for repository in self._by_name.values():
+            repository.freshen()
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        *,
+        repositories: Sequence[str] = (),
+        mode: Mode | str = Mode.HYBRID,
+        task: Task | str = Task.NL2CODE,
+        languages: Sequence[str] = (),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        anyway: bool = False,
+    ) -> Answer:
+        """The best chunks of `repositories` (default: all) together; see `CodeIndex.search` for the rest.
+
+        Raises InputError for the name of no repository, and what `CodeIndex.search` raises.
+        """
+        chosen = self._chosen(repositories)
+        with _Asking(chosen):
+            indexes = [repository.index for repository in chosen.values()]
+            names = {id(repository.index): name for name, repository in chosen.items()}
+            wanted = top
+            while True:
+                found = search_together(
+                    indexes,
+                    query,
+                    wanted,
+                    mode=mode,
+                    task=task,
+                    languages=languages,
+                    include=include,
+                    exclude=exclude,
+                    anyway=anyway,
+                )
+                inside = [(index, result) for index, result in found if _is_inside(index.root, result.path)]
+                if len(inside) >= top or len(found) < wanted:
+                    break
+                wanted += len(found) - len(inside)
+            hits = [Hit(names[id(index)], result) for index, result in inside[:top]]
+            answered = bool(hits) and any(index.answered for index in indexes)
+        return Answer(hits, answered, self._indexing(chosen))
+
+    def related(
+        self,
+        repository: str,
+        path: str,
+        line: int,
+        top: int = 10,
+        *,
+        task: Task | str = Task.CODE2CODE,
+        languages: Sequence[str] = (),
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> Answer:
+        """The chunks of a repository that are most like the one at a line of a file; see `CodeIndex.related`."""
+        chosen = self._chosen([repository])
+        with _Asking(chosen):
+            index = chosen[repository].index
+            _check_inside(index.root, path)
+            wanted = top
+            while True:
+                found = index.related(
+                    path, line, wanted, task=task, languages=languages, include=include, exclude=exclude
+                )
+                inside = [result for result in found if _is_inside(index.root, result.path)]
+                if len(inside) >= top or len(found) < wanted:
+                    break
+                wanted += len(found) - len(inside)
+        hits = [Hit(repository, result) for result in inside[:top]]
+        return Answer(hits, bool(hits), self._indexing(chosen))
+
+    def status(self) -> list[RepositoryStatus]:
+        """The repositories in numbers, as they stand."""
+        return [repository.status(name) for name, repository in self._by_name.items()]
+
+    def contents(self, repository: str) -> Contents:
+        """All chunks of a repository with their vectors, as the index stands; to be read, not changed."""
+        [served] = self._chosen([repository]).values()
+        with served.lock:
+            return served.index.contents()
+
+    def files(self, repository: str) -> list[IndexedFile]:
+        """The indexed files of a repository, sorted by path."""
+        contents = self.contents(repository)
+        counts = np.bincount(contents.file_of, minlength=len(contents.paths)).tolist()
+        return [
+            IndexedFile(*file)
+            for file in zip(contents.paths, contents.languages, counts, strict=True)
+            if _is_inside(self._by_name[repository].root, file[0])
+        ]
+
+    def lines(self, repository: str, path: str, first: int = 1, last: int | None = None) -> str:
+        """Lines `first` to `last` (from 1, inclusive) of an indexed file as it is now.
+
+        Raises InputError for a file that is not in the index, or can no longer be read as text.
+        """
+        [served] = self._chosen([repository]).values()
+        if path not in self.contents(repository).paths:
+            raise InputError(f"{path} is not in the index of {repository}")
+        _check_inside(served.root, path)
+        text = _read(served.root / path)
+        if text is None:
+            raise InputError(f"{path} can no longer be read; the next search forgets it")
+        return "\n".join(text.split("\n")[max(0, first - 1) : last])
+
+    def _chosen(self, names: Sequence[str]) -> dict[str, _Repository]:
+        """The repositories of these names, or all, in one order for all threads."""
+        if unknown := [name for name in names if name not in self._by_name]:
+            raise InputError(
+                f"no repository {unknown[0]!r}; served here: {', '.join(self._by_name) or 'none'}"
+            )
+        return {name: one for name, one in self._by_name.items() if not names or name in names}
+
+    @staticmethod
+    def _indexing(chosen: dict[str, _Repository]) -> list[str]:
+        return [name for name, repository in chosen.items() if not repository.is_whole]
+
+
+class _Asking(ExitStack):
+    """Fresh repositories, held by this thread.
+
+    All threads take them in the same order, so that no two wait for each other.
+    """
+
+    def __init__(self, chosen: dict[str, _Repository]) -> None:
+        super().__init__()
+        updates = [repository.freshen() for repository in chosen.values()]
+        for repository, update in zip(chosen.values(), updates, strict=True):
+            repository.wait(update)
+        for repository in chosen.values():
+            self.enter_context(repository.lock)
+
+
+class _EndedError(Exception):
+    """Ends an update between two transactions."""
+
+
+class _Repository:
+    """A folder, the index that answers (one thread at a time, by `lock`), and another that a thread of its own updates.
+
+    Two threads that search two indexes of one folder are hardly faster than one: what a query does holds Python's
+    lock, and a second index would hold the vectors twice.
+    """
+
+    def __init__(self, path: str | Path, model: str | None, load: Load) -> None:
+        self.index = CodeIndex(path, model=model, update=False, load=load)
+        self.root = self.index.root
+        self.lock = Lock()
+        self._has_chunks = self.index.status().chunks > 0
+        self._writer = CodeIndex(path, model=model, load=load)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"index {self.root.name}")
+        self._turn = Lock()
+        self._update: Future[None] | None = None
+        self._began = self._due = 0.0
+        self._progress: UpdateProgress | None = None
+        self._problem: str | None = None
+        self._ended = False
+        self.is_whole = False
+
+    def close(self) -> None:
+        self._ended = True
+        self._thread.shutdown(cancel_futures=True)
+        self._writer.close()
+        with self.lock:
+            self.index.close()
+
+    @property
+    def is_searchable(self) -> bool:
+        return self.is_whole or self._has_chunks
+
+    def status(self, name: str) -> RepositoryStatus:
+        with self.lock:
+            index = self.index.status()
+        return RepositoryStatus(name, index, self.is_whole, self._progress, self._problem)
+
+    def freshen(self) -> Future[None] | None:
+        """The update that runs now, begun if it is time for one; None if it is not."""
+        with self._turn:
+            if (self._update is None or self._update.done()) and not self._ended:
+                if time.monotonic() < self._due:
+                    return None
+                self._began = time.monotonic()
+                self._update = self._thread.submit(self._bring_up_to_date)
+            return self._update
+
+    def wait(self, update: Future[None] | None) -> None:
+        """Waits until an update is done, or has had its time."""
+        if update:
+            wait([update], max(0.0, self._began + _PATIENCE_SECONDS - time.monotonic()))
+
+    def _bring_up_to_date(self) -> None:
+        rest = 0.0
+        try:
+            if self._writer.writable:
+                self._writer.update(progress=self._note)
+            self._problem, self.is_whole = None, True
+        except _EndedError:
+            pass
+        except (CodekinError, OSError) as error:
+            self._problem, rest = str(error), _PAUSE_SECONDS
+        finally:
+            self._progress = None
+            now = time.monotonic()
+            self._due = now + max(rest, _REST * (now - self._began))
+
+    def _note(self, progress: UpdateProgress) -> None:
+        if self._ended:
+            raise _EndedError
+        self._progress = progress
+
+
+def _is_inside(root: Path, path: str) -> bool:
+    """Whether a path of an index leads to a file below its root, links followed."""
+    return os.path.realpath(root / path).startswith(f"{str(root).rstrip('/')}/")
+
+
+def _check_inside(root: Path, path: str) -> None:
+    if not _is_inside(root, path):
+        raise InputError(f"{path} is not in the index of this folder")
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file, None where it is none any longer."""
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            data = file.read(DEFAULT_MAX_BYTES + 1)
+    except OSError:
+        return None
+    return None if len(data) > DEFAULT_MAX_BYTES else decode(data)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe, too, at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
