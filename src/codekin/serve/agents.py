@@ -74,10 +74,10 @@ class Agent:
         try:
             before = file.read_bytes().decode() if file.exists() else ""
             servers = self.form.read(before).get(self.servers)
-            is_there = isinstance(servers, dict) and _NAME in servers
-            if is_there and servers[_NAME] == entry:
+            present = servers if isinstance(servers, dict) and _NAME in servers else None
+            if present and present[_NAME] == entry:
                 return Outcome.UNCHANGED
-            if is_there and not _is_ours(servers[_NAME]):
+            if present and not _is_ours(present[_NAME]):
                 raise InputError(
                     f"{file} has another server {_NAME}: remove that first, or change it; {advice}"
                 )
@@ -86,7 +86,7 @@ class Agent:
             raise InputError(f"{file}: {error.strerror or error}; {advice}") from None
         except ValueError as error:
             raise InputError(f"{file} is left as it is: {error}; {advice}") from None
-        return Outcome.CHANGED if is_there else Outcome.ADDED
+        return Outcome.CHANGED if present else Outcome.ADDED
 
 
 def _is_ours(entry: Any) -> bool:
