@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,13 @@ def serving(
             ]
             if kind == "short":
                 rows = rows[1:]
+            if kind in ("nan", "long"):
+                factor = math.nan if kind == "nan" else 2.0
+                rows = [
+                    {**row, "embedding": [factor * number for number in row["embedding"]]} for row in rows
+                ]
+            if kind == "slow":
+                time.sleep(5)
             return 200, {}, {"object": "list"} if kind == "other" else {"data": rows[::-1]}
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

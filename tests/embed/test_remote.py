@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +94,10 @@ def test_a_text_that_is_too_long_is_cut_and_counted() -> None:
         ("refused", r"refuses the request: HTTP 400: no such model; key \[key\]"),
         ("moved", "refuses the request: HTTP 307"),
         ("broken", "no answer in 8 attempts; the last: HTTP 503: out of order"),
-        ("short", "for 2 texts"),
+        ("short", "1 embeddings for 2 texts"),
         ("other", "the answer is no list of embeddings"),
+        ("nan", "gives NaN or infinite numbers, in 2 of 2 vectors"),
+        ("long", "not of unit length: 2 of 2, one of 2"),
     ],
 )
 def test_what_a_server_will_not_do_is_one_line_without_the_key(fault: str, said: str) -> None:
@@ -99,6 +105,38 @@ def test_what_a_server_will_not_do_is_one_line_without_the_key(fault: str, said:
         RemoteModel(server.url, "m", key="sk-secret").encode(TEXTS[:2], NL2CODE, QUERY)
     assert "sk-secret" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_unsound_vectors_are_not_kept(tmp_path: Path) -> None:
+    with serving(lambda number, body: ("nan", "long", "")[min(number, 2)]) as server:
+        model = RemoteModel(server.url, "m", cache=VectorCache(tmp_path))
+        for _ in range(2):
+            with pytest.raises(ModelError):
+                model.encode(TEXTS[:2], NL2CODE, QUERY)
+        assert np.allclose(
+            model.encode(TEXTS[:2], NL2CODE, QUERY), [vector(text) for text in TEXTS[:2]], atol=1e-6
+        )
+
+
+def test_an_interrupt_does_not_wait_for_the_server() -> None:
+    with serving(lambda number, body: "slow") as server:
+        program = f"from codekin.embed.remote import RemoteModel; RemoteModel({server.url!r}, 'm')"
+        asking = subprocess.Popen(
+            [sys.executable, "-c", f"{program}.encode(['a'], None, None)"], stderr=subprocess.DEVNULL
+        )
+        while not server.bodies:
+            time.sleep(0.01)
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(3) != 0
+
+
+def test_a_key_is_sent_without_the_line_break_of_its_file() -> None:
+    with serving() as server:
+        RemoteModel(server.url, "m", key="sk-secret\n").encode(TEXTS[:1], NL2CODE, QUERY)
+    assert server.headers[0]["Authorization"] == "Bearer sk-secret"
+    for key in ("sk-日本", "sk\n-secret"):
+        with pytest.raises(InputError, match=r"characters that HTTP cannot send$"):
+            RemoteModel(server.url, "m", key=key)
 
 
 def test_a_server_that_is_not_there_is_said_at_once() -> None:
@@ -114,6 +152,27 @@ def test_which_names_are_services() -> None:
     assert parse_endpoint("jina+http://localhost:8080/v1#a/b") == ("http://localhost:8080/v1", "a/b", True)
     assert parse_endpoint("owner/name") is None
     assert parse_endpoint("https://notjina.ai/v1#m") == ("https://notjina.ai/v1", "m", False)
-    for url, model in (("https://host/v1", ""), ("ftp://host", "m"), ("https://user:word@host/v1", "m")):
-        with pytest.raises(InputError, match="no URL of an API"):
-            RemoteModel(url, model)
+    assert parse_endpoint("http://[::1/v1#m") == ("http://[::1/v1", "m", False)
+
+
+@pytest.mark.parametrize(
+    ("url", "model"),
+    [
+        ("https://host/v1", ""),
+        ("ftp://host", "m"),
+        ("https://user:word@host/v1", "m"),
+        ("http://host/v 1", "m"),
+        ("http://host/é", "m"),
+        ("http://host:port/v1", "m"),
+        ("http://[::1/v1", "m"),
+        ("http://", "m"),
+    ],
+)
+def test_a_url_that_is_none_is_refused(url: str, model: str) -> None:
+    with pytest.raises(InputError, match="no URL of an API"):
+        RemoteModel(url, model)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://[::1]:1/v1/", "https://a-b.c.de/x/@v1?a=b"])
+def test_a_url_that_is_one_is_taken(url: str) -> None:
+    assert RemoteModel(url, "m").url == url.rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -319,6 +320,20 @@ def test_what_the_cache_holds_needs_no_decoder(folder: Path, tmp_path: Path) -> 
     assert "_decoder" in vars(second)
     other = Embedder(folder, cache=cache, pooling="mean")
     assert not np.allclose(other.encode(["a"], "qa"), made[:1], atol=1e-3)
+
+
+def test_what_a_narrow_type_cannot_hold_is_not_kept(folder: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    tensors = load_file(model / "model.safetensors")
+    (norm,) = (name for name in tensors if name.removeprefix("model.") == "norm.weight")
+    tensors[norm] *= 1e6
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    cache = VectorCache(tmp_path / "cache")
+    assert not np.isfinite(Embedder(model, dtype="float16", cache=cache).encode(["a"])).any()
+    assert np.isfinite(Embedder(model, dtype="float32", cache=cache).encode(["a"])).all()
 
 
 def test_fingerprints_differ_where_vectors_do(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sets import write_set
 
 from codekin.data import Pair, write_pairs
 from codekin.embed import Embedder
@@ -25,7 +27,7 @@ from codekin.embed.calibration import (
     find_calibration,
     write_calibration,
 )
-from codekin.errors import InputError
+from codekin.errors import InputError, ModelError
 from codekin.evaluate.calibration import auc, balanced, calibrate, measure_scores, read_labelled, threshold
 from codekin.search import CodeIndex
 from codekin.tasks import Task
@@ -149,8 +151,39 @@ def test_a_folder_in_beirs_layout_brings_its_whole_corpus(tmp_path: Path) -> Non
 
 def test_a_set_without_labels_is_refused(tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text("")
-    with pytest.raises(InputError, match="nothing is labelled"):
-        read_labelled(tmp_path / "none.jsonl")
+    unanswered = write_set(tmp_path / "set", qrels={"q1": {"add": 0, "read": -1}})
+    for where in (tmp_path / "none.jsonl", unanswered):
+        with pytest.raises(InputError, match=f"{where.name}: nothing is labelled"):
+            read_labelled(where)
+
+
+def test_pairs_that_do_not_say_their_task_have_the_one_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "plain.jsonl").write_text('{"query": "a", "document": "b"}\n')
+    assert [one.task for one in read_labelled(tmp_path / "plain.jsonl")] == [Task.NL2CODE]
+    assert [one.task for one in read_labelled(tmp_path / "plain.jsonl", Task.QA)] == [Task.QA]
+
+
+def test_a_model_of_unsound_vectors_is_named_and_refused(tmp_path: Path, decoder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(decoder, tmp_path / "broken")
+    tensors = load_file(tmp_path / "broken" / "model.safetensors")
+    tensors["norm.weight"] *= 1e6  # more than float16 holds
+    save_file(tensors, tmp_path / "broken" / "model.safetensors", {"format": "pt"})
+    embedder = Embedder(tmp_path / "broken", dtype="float16")
+    with pytest.raises(ModelError, match=r"broken gives NaN or infinite numbers, in 5 of 5 vectors"):
+        calibrate(embedder, read_labelled(write_set(tmp_path / "set")))
+
+
+def test_tasks_are_calibrated_one_after_the_other(tmp_path: Path, turned_model: Callable[..., Path]) -> None:
+    folder = turned_model()
+    for task in (Task.QA, Task.CODE2NL):
+        embedder = Embedder(folder)
+        labelled = read_labelled(write_set(tmp_path / task.value), task)
+        embedder.keep_calibration(calibrate(embedder, labelled))
+        assert embedder.calibration is not None and embedder.calibration.of(task, 64)
+    again = Embedder(folder).calibration
+    assert again is not None and set(again.tasks) == {Task.QA, Task.CODE2NL}
 
 
 def test_what_is_measured_is_kept_in_the_models_folder(

@@ -110,7 +110,8 @@ def test_figures_are_those_of_the_rankings(large: Path, monkeypatch: pytest.Monk
         Form(16),
     )
     assert (result.documents, len(result.queries)) == (300, 40)
-    assert {asked[:2] for asked in model.asked[1:]} == {("code2code", "query"), ("code2code", "document")}
+    asked = [(task, role) for task, role, texts in model.asked if texts > 1]
+    assert set(asked) == {("code2code", "query"), ("code2code", "document")}
     with one(large)[0].load() as loaded:
         part = loaded.parts[0]
         queries = Drawn().encode(list(part.queries.values()), "", "")
@@ -234,6 +235,8 @@ BAD = [
     (lambda count: np.ones((count, 3)), "not of unit length: 1 of 1, one of 1.732"),
     (lambda count: np.zeros((count, 3)), "not of unit length"),
     (lambda count: ["text"] * count, "no matrix of numbers but list"),
+    (lambda count: np.ones((count, 1), complex), "no matrix of numbers but ndarray"),
+    (lambda count: np.full((count, 1), 1e300), "gives NaN or infinite numbers"),
     (lambda count: 1 / 0, "ZeroDivisionError"),
 ]
 
@@ -242,6 +245,33 @@ BAD = [
 def test_a_model_of_unsound_vectors_is_named_and_refused(tmp_path: Path, make: Any, said: str) -> None:
     with pytest.raises(ModelError, match=f"Model.*{said}"):
         list(evaluate([open_model(failing(make))], one(write_set(tmp_path / "set"))))
+
+
+@pytest.mark.parametrize("longer", ["query", "document"])
+def test_a_model_whose_vectors_change_their_size_is_refused(tmp_path: Path, longer: str) -> None:
+    class Uneven:
+        def encode(self, texts: list[str], role: str) -> Vectors:
+            return unit(np.ones((len(texts), 4 if role == longer else 3)))
+
+    with pytest.raises(ModelError, match=r"Uneven gives vectors of [34] numbers, and of [34] before"):
+        list(evaluate([open_model(Uneven())], one(write_set(tmp_path / "set"))))
+
+
+def test_an_object_that_has_changed_is_evaluated_anew(tmp_path: Path) -> None:
+    class Model:
+        def __init__(self, instruction: str) -> None:
+            self.instruction = instruction
+
+        def encode(self, texts: list[str], role: str) -> Vectors:
+            before = self.instruction if role == "query" else ""
+            return Drawn().encode([before + text for text in texts], "", role)
+
+    benchmarks, kept = one(write_set(tmp_path / "set")), tmp_path / "kept"
+    first, again, other = (
+        next(evaluate([open_model(Model(said))], benchmarks, output=kept)) for said in ("a", "a", "b")
+    )
+    assert (first.made_of, first.seconds) == (again.made_of, again.seconds)
+    assert first.made_of != other.made_of and first.queries != other.queries
 
 
 def test_what_fails_late_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -270,8 +300,10 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     found = list(evaluate([open_model(model)], benchmarks, output=output))
     assert found[0] == first
     assert [result.benchmark for result in found] == ["one", "two"]
-    # One text to learn the size by, the queries and the documents of the second.
-    assert [asked[1] for asked in model.asked[before:]] == ["document", "query", "document"]
+    # Texts to learn the size by and to know the model again, the queries and the documents of the second.
+    asked = [(role, texts) for _, role, texts in model.asked[before:]]
+    assert asked[-2:] == [("query", 5), ("document", 6)]
+    assert all(texts == 1 for _, texts in asked[:-2])
     again = list(evaluate([open_model(model)], benchmarks, output=output))
     assert again == found
     (tmp_path / "one" / "queries.jsonl").touch()

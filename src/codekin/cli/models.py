@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ import codekin
 from codekin.cli import options
 from codekin.cli.terminal import size
 from codekin.errors import InputError
+from codekin.replacing import replacing
 from codekin.tasks import Role
 
 if TYPE_CHECKING:
@@ -156,11 +156,8 @@ def _remembered() -> dict[str, Speeds]:
 
 
 def _remember(speeds: dict[str, Speeds]) -> None:
-    memo = _memo()
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=memo.parent, delete=False, encoding="utf-8") as file:
-        json.dump(speeds, file)
-    Path(file.name).replace(memo)
+    with replacing(_memo()) as partial:
+        partial.write_text(json.dumps(speeds), encoding="utf-8")
 
 
 def _memo() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from platformdirs import user_data_path
 
 from codekin.errors import ModelError
+from codekin.replacing import replacing
 from codekin.tasks import Task
 
 FILE_NAME = "calibration.json"
@@ -111,24 +111,20 @@ def write_calibration(calibration: Calibration, folder: Path | None) -> Path:
     Raises ModelError where it can be written to neither.
     """
     own = _own(calibration.fingerprint)
-    if folder is not None:
+    if folder is not None and folder.is_dir():
         with suppress(OSError):
-            return _replace(folder / FILE_NAME, calibration)
+            return _write(folder / FILE_NAME, calibration)
     try:
-        own.parent.mkdir(parents=True, exist_ok=True)
-        return _replace(own, calibration)
+        return _write(own, calibration)
     except OSError as error:
         raise ModelError(f"{own}: cannot be written: {error.strerror}") from None
 
 
-def _replace(place: Path, calibration: Calibration) -> Path:
-    """Writes the file whole: a reader never sees half of it."""
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False, encoding="utf-8") as file:
-        json.dump(calibration.to_dict(), file, indent=1, allow_nan=False)
-        file.write("\n")
-    written = Path(file.name)
-    written.chmod(0o644)
-    return written.replace(place)
+def _write(place: Path, calibration: Calibration) -> Path:
+    with replacing(place) as partial:
+        content = json.dumps(calibration.to_dict(), indent=1, allow_nan=False)
+        partial.write_text(f"{content}\n", encoding="utf-8")
+    return place
 
 
 def _own(fingerprint: str) -> Path:

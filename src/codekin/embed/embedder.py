@@ -155,8 +155,13 @@ class Embedder:
         return find_calibration(own_folder(self.name), self.fingerprint)
 
     def keep_calibration(self, measured: Calibration) -> Path:
-        """Keeps it in the model's folder, or the user's, for every later embedder of this model; returns the file."""
-        return write_calibration(measured, own_folder(self.name))
+        """Keeps it in the model's folder, or the user's, for every later embedder of this model; returns the file.
+
+        Of tasks that it says nothing of, what was known stays.
+        """
+        known = self.calibration.tasks if self.calibration else {}
+        self.calibration = Calibration(measured.fingerprint, {**known, **measured.tasks})
+        return write_calibration(self.calibration, own_folder(self.name))
 
     def instruction(self, task: Task | str, role: Role | str) -> str:
         """What is put before the raw text: the model's own prompt of that name, else Table 1's (arXiv 2508.21290).
@@ -246,7 +251,10 @@ class Embedder:
         self.truncated = 0
         if fresh:
             made, self.truncated = self._decoder.encode(list(fresh.values()), prefix, progress)
-            self._cache.put(list(fresh), made)
+            # What one type of number is too narrow for, another may hold.
+            sound = np.isfinite(made).all(axis=1)
+            keys = [key for key, is_sound in zip(fresh, sound.tolist(), strict=True) if is_sound]
+            self._cache.put(keys, made[sound])
             known |= dict(zip(fresh, made, strict=True))
         return np.array([known[key] for key in keys], np.float32).reshape(len(keys), self.dimensions)
 

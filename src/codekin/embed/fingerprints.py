@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from platformdirs import user_cache_path
 
 from codekin.errors import ModelError
+from codekin.replacing import replacing
 
 # Below this, reading is cheaper than the memo's own file.
 _MEMO_BYTES = 1 << 20
@@ -63,12 +64,7 @@ def _remembered(memo: Path) -> dict[str, str]:
 
 
 def _remember(memo: Path, known: dict[str, str]) -> None:
-    """Replace the memo whole; one that cannot be written costs the next process a read, no more."""
+    """One that cannot be written costs the next process a read, no more."""
     newest = dict(list(known.items())[-_MEMO_ENTRIES:])
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=memo.parent, delete=False, encoding="utf-8") as temporary:
-            json.dump(newest, temporary)
-        Path(temporary.name).replace(memo)
-    except OSError:
-        return
+    with suppress(OSError), replacing(memo) as partial:
+        partial.write_text(json.dumps(newest), encoding="utf-8")

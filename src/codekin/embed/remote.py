@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.embed.cache import VectorCache
+from codekin.embed.vectors import checked
 from codekin.errors import InputError, ModelError
 from codekin.retries import backoff, is_transient, retry_after
 from codekin.tasks import Role, Task
@@ -36,26 +37,30 @@ _TIMEOUT = 120.0
 # A text that is refused as too long is cut by a quarter at a time, down to this.
 _SHORTEST_CUT = 1_000
 _TOO_LONG = re.compile(r"token|length|long|context", re.IGNORECASE)
+# A host, or an IPv6 address; no user, no password, and nothing that HTTP would have to be told in other characters.
+_URL = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?(?:/[!-~]*)?", re.IGNORECASE | re.ASCII)
 
 
 class RemoteModel:
     """The model called `model` of the API at `url`, which `/embeddings` follows; `key` may be empty.
 
     With `jina`, the task of the texts goes with them, and the server puts the instruction before them; else texts go
-    as they are, for no such API has a place for instructions. Vectors are as the server gives them. What was paid for
-    once is taken from `cache`. Raises InputError for a URL that is none.
+    as they are, for no such API has a place for instructions. What was paid for once is taken from `cache`. Raises
+    InputError for a URL that is none, and for a key that no header can hold.
     """
 
     def __init__(
         self, url: str, model: str, *, key: str = "", jina: bool = False, cache: VectorCache | None = None
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not model:
+        if not (_URL.fullmatch(url) and model):
             raise InputError(
                 f"{url!r} is no URL of an API; an example: https://api.openai.com/v1#text-embedding-3-small"
             )
+        key = key.strip()  # a file that it is read from ends in a line break
+        if not (key.isascii() and key.isprintable()):
+            raise InputError(f"the key for {url} has characters that HTTP cannot send")
         self.url, self.model, self.jina = url.rstrip("/"), model, jina
-        self.name = f"{model} at {parts.netloc}"
+        self.name = f"{model} at {urlsplit(url).netloc}"
         self.truncated = 0
         """How many texts were cut, because the server takes none of their length."""
         self._key, self._cache = key, cache
@@ -63,7 +68,6 @@ class RemoteModel:
         self._lock = threading.Lock()
         self._paused_until = 0.0
         self._answered = False
-        self._ended = threading.Event()
 
     @property
     def identity(self) -> str:
@@ -88,23 +92,12 @@ class RemoteModel:
         known = self._cache.get(keys) if self._cache else {}
         wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         done = len(texts) - len(wanted)
-        self._ended.clear()
-        pool = ThreadPoolExecutor(_AT_ONCE)
-        try:
-            asked = {
-                pool.submit(self._ask, [wanted[key] for key in batch], said): batch
-                for batch in _batches(wanted)
-            }
-            for future in as_completed(asked):
-                rows = future.result()
-                if self._cache:
-                    self._cache.put(asked[future], rows)
-                known |= dict(zip(asked[future], rows, strict=True))
-                done += len(rows)
-                progress(done, len(texts))
-        finally:
-            self._ended.set()  # nobody waits any longer for what was not answered
-            pool.shutdown(wait=False, cancel_futures=True)
+        for batch, rows in self._answers(wanted, said):
+            if self._cache:
+                self._cache.put(batch, rows)
+            known |= dict(zip(batch, rows, strict=True))
+            done += len(rows)
+            progress(done, len(texts))
         sizes = {row.shape[0] for row in known.values()}
         if len(sizes) > 1:
             raise ModelError(
@@ -112,14 +105,46 @@ class RemoteModel:
             )
         return np.array([known[key] for key in keys], np.float32).reshape(len(keys), *sizes or (0,))
 
-    def _ask(self, texts: list[str], said: str) -> NDArray[np.float32]:
+    def _answers(
+        self, wanted: dict[bytes, str], said: str
+    ) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
+        """The texts by batches with their vectors as they come, several batches asked for at once."""
+        waiting: SimpleQueue[list[bytes]] = SimpleQueue()
+        answered: SimpleQueue[tuple[list[bytes], NDArray[np.float32] | Exception]] = SimpleQueue()
+        batches = list(_batches(wanted))
+        for batch in batches:
+            waiting.put(batch)
+        ended = threading.Event()
+
+        def ask() -> None:
+            with contextlib.suppress(Empty):
+                while not ended.is_set():
+                    batch = waiting.get_nowait()
+                    try:
+                        answered.put((batch, self._ask([wanted[key] for key in batch], said, ended)))
+                    except Exception as error:  # raised where it is waited for
+                        answered.put((batch, error))
+
+        # Daemons: whoever interrupts does not wait for a server that takes its time.
+        for _ in batches[:_AT_ONCE]:
+            threading.Thread(target=ask, daemon=True).start()
+        try:
+            for _ in batches:
+                batch, rows = answered.get()
+                if isinstance(rows, Exception):
+                    raise rows
+                yield batch, rows
+        finally:
+            ended.set()
+
+    def _ask(self, texts: list[str], said: str, ended: threading.Event) -> NDArray[np.float32]:
         """One request, or several where the server takes no more at once, or no text of the length."""
         asked = [text or " " for text in texts]
         cut = 0
         while True:
             body: dict[str, Any] = {"model": self.model, "input": asked}
             body |= {"task": said, "truncate": True} if said else {"encoding_format": "float"}
-            status, answer = self._post(body)
+            status, answer = self._post(body, ended)
             if status == 200:
                 with self._lock:
                     self.truncated += cut
@@ -129,14 +154,14 @@ class RemoteModel:
                 break
             if len(texts) > 1:
                 half = len(texts) // 2
-                return np.concatenate([self._ask(texts[:half], said), self._ask(texts[half:], said)])
+                return np.concatenate([self._ask(some, said, ended) for some in (texts[:half], texts[half:])])
             if len(asked[0]) <= _SHORTEST_CUT or not _TOO_LONG.search(problem):
                 break
             asked, cut = [asked[0][: len(asked[0]) * 3 // 4]], 1
         raise ModelError(f"model {self.name}: the server refuses the request: {problem}")
 
-    def _post(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """Status and body of the answer, after as many attempts as it takes."""
+    def _post(self, body: dict[str, Any], ended: threading.Event) -> tuple[int, bytes]:
+        """Status and body of the answer, after as many attempts as it takes; none are made once it has `ended`."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "codekin"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -144,10 +169,10 @@ class RemoteModel:
         problem = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
-                self._ended.wait(backoff(attempt))
-            while (left := self._paused_until - time.monotonic()) > 0 and not self._ended.wait(left):
+                ended.wait(backoff(attempt))
+            while (left := self._paused_until - time.monotonic()) > 0 and not ended.wait(left):
                 pass
-            if self._ended.is_set():
+            if ended.is_set():
                 break
             try:
                 with self._opener.open(
@@ -188,11 +213,9 @@ class RemoteModel:
             rows = np.array([one["embedding"] for one in data], np.float32)
         except (ValueError, LookupError, TypeError):
             raise ModelError(f"model {self.name}: the answer is no list of embeddings") from None
-        if places != list(range(count)) or rows.ndim != 2:
-            raise ModelError(
-                f"model {self.name}: {len(places)} embeddings of shape {rows.shape[1:]} for {count} texts"
-            )
-        return rows
+        if places != list(range(count)):
+            raise ModelError(f"model {self.name}: {len(places)} embeddings for {count} texts")
+        return checked(rows, count, self.name)
 
     def _message(self, status: int, answer: bytes) -> str:
         """What an error says, in one line without the key."""
@@ -227,7 +250,7 @@ def parse_endpoint(name: str) -> tuple[str, str, bool] | None:
     if not address.startswith(("http://", "https://")):
         return None
     url, _, model = address.partition("#")
-    host = urlsplit(url).hostname or ""
+    host = re.split("[/:]", url.partition("//")[2])[0].lower()
     return url, model, jina or host == "jina.ai" or host.endswith(".jina.ai")
 
 

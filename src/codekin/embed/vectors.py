@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.errors import InputError
+from codekin.errors import InputError, ModelError
 from codekin.tasks import Choice
 
 _BLOCK_ROWS = 8_192  # taken at a time: rows widened to float32 stay within tens of megabytes
@@ -20,6 +20,8 @@ _EXACT_DIMENSIONS = 1_024
 _SMALLEST_PEAK = np.float32(127) / np.finfo(np.float32).max
 # Of a Gaussian vector x, the expectation of |x| is sqrt(2 / pi) of its standard deviation: what signs alone keep.
 _SIGN_LOSS = math.sqrt(2 / math.pi)
+# What float16 loses of a length.
+_LENGTH_TOLERANCE = 1e-3
 _SIGNS = (2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1).astype(np.float32)
 
 
@@ -110,6 +112,44 @@ class Quantised:
             block = self._float32(slice(start, start + _BLOCK_ROWS))
             lengths[start : start + len(block)] = np.sqrt(np.square(block).sum(axis=1, dtype=np.float64))
         return np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def checked(
+    vectors: Any, count: int, name: str, *, size: int | None = None, zeros: bool = False
+) -> NDArray[np.float32]:
+    """What the model `name` gave for `count` texts as (count, d) float32, d being `size` where that is known.
+
+    Raises ModelError, naming the model, for another shape, numbers that are not finite and rows not of unit length;
+    `zeros` allows those of zeros.
+    """
+    try:
+        rows = np.asarray(vectors)
+        if rows.dtype.kind not in "fiuO":
+            raise TypeError
+        with np.errstate(over="ignore"):  # what is infinite is told of below
+            rows = rows.astype(np.float32, copy=False)
+    except (TypeError, ValueError, RuntimeError):  # the last of tensors that have a gradient
+        raise ModelError(f"model {name} gives no matrix of numbers but {type(vectors).__name__}") from None
+    if rows.ndim != 2 or len(rows) != count or not rows.shape[1]:
+        raise ModelError(
+            f"model {name} gives vectors of shape {rows.shape} for {count} texts; (n, d) is asked for"
+        )
+    if size is not None and rows.shape[1] != size:
+        raise ModelError(f"model {name} gives vectors of {rows.shape[1]} numbers, and of {size} before")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ModelError(
+            f"model {name} gives NaN or infinite numbers, in {int((~finite).sum())} of {count} vectors"
+        )
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    wrong = np.abs(lengths - 1) > _LENGTH_TOLERANCE
+    if zeros:
+        wrong &= lengths > 0
+    if wrong.any():
+        length = lengths[int(np.argmax(wrong))]
+        how_many = f"{int(wrong.sum())} of {count}, one of {length:.4g}"
+        raise ModelError(f"model {name} gives vectors that are not of unit length: {how_many}")
+    return rows
 
 
 def shorten(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from codekin.data import Files, choose_split, read_pairs, retrievals
 from codekin.data.beir import is_retrieval
 from codekin.embed import Embedder
 from codekin.embed.calibration import Calibration, Distribution, Geometry, TaskCalibration
+from codekin.embed.vectors import checked, shorten
 from codekin.errors import InputError
 from codekin.evaluate.geometry import anisotropy, effective_dimensions, noise_floor
 from codekin.tasks import Role, Task
@@ -76,14 +77,15 @@ def read_labelled(where: str | Path, task: Task | None = None) -> list[LabelledS
     if Path(where).is_dir() and _is_retrieval(Path(where)):
         _read_retrieval(Path(where), default, builders)
     else:
-        for pair in read_pairs(where, task=task):
+        for pair in read_pairs(where, task=default):
             own = builders.setdefault(pair.task, _Builder(pair.task))
             query, document = own.query(pair.query), own.document(pair.document)
             own.set.answers[query].add(document)
             own.set.hard[query] |= {own.document(text) for text in pair.negatives}
-    if not builders:
+    found = [_sample(builder.set) for builder in builders.values() if any(builder.set.answers)]
+    if not found:
         raise InputError(f"{where}: nothing is labelled")
-    return [_sample(builder.set) for builder in builders.values()]
+    return found
 
 
 def _is_retrieval(folder: Path) -> bool:
@@ -135,7 +137,8 @@ def calibrate(
 ) -> Calibration:
     """The calibration of a model at each of its sizes, for the tasks of the sets; sets of one task count together.
 
-    `progress` is called with the task, and the tokens done of all that a transformer reads.
+    `progress` is called with the task, and the tokens done of all that a transformer reads of its queries, then of its
+    documents. Raises ModelError for a model of unsound vectors.
     """
     by_task: dict[Task, list[_Encoded]] = {}
     for one in sets:
@@ -160,23 +163,19 @@ class _Encoded:
     def of(
         cls, labels: LabelledSet, embedder: Embedder, progress: Callable[[str, int, int], None]
     ) -> _Encoded:
-        def tell(done: int, total: int) -> None:
-            progress(labels.task.value, done, total)
+        def vectors(texts: list[str], role: Role) -> Cosines:
+            found = embedder.encode(
+                texts,
+                labels.task,
+                role,
+                progress=lambda done, total: progress(labels.task.value, done, total),
+            )
+            return checked(found, len(texts), embedder.name, zeros=embedder.kind == "static")
 
-        return cls(
-            labels,
-            embedder.encode(labels.queries, labels.task, Role.QUERY, progress=tell),
-            embedder.encode(labels.documents, labels.task, Role.DOCUMENT, progress=tell),
-        )
+        return cls(labels, vectors(labels.queries, Role.QUERY), vectors(labels.documents, Role.DOCUMENT))
 
     def cut(self, size: int) -> _Encoded:
-        return _Encoded(self.labels, _unit(self.queries[:, :size]), _unit(self.documents[:, :size]))
-
-
-def _unit(vectors: Cosines) -> Cosines:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Cosines = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
+        return _Encoded(self.labels, shorten(self.queries, size), shorten(self.documents, size))
 
 
 def _pooled(encoded: Sequence[_Encoded]) -> tuple[Cosines, Cosines, Cosines]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import import_module
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 
 from codekin.embed import Embedder, VectorCache
 from codekin.embed.remote import RemoteModel, parse_endpoint
-from codekin.errors import InputError, MissingExtraError, ModelError
+from codekin.embed.vectors import checked
+from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError
 from codekin.tasks import Role, Task
 
 BM25 = "bm25"
@@ -26,8 +29,6 @@ MAX_LENGTH = 8_192
 
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _PROBE = "def add(a, b): return a + b"
-# What float16 loses of a length.
-_TOLERANCE = 1e-3
 
 Share = Callable[[float], None]
 """Called with the share of the texts that is done, 0 to 1."""
@@ -182,18 +183,63 @@ class EmbedderModel:
         return checked(vectors, len(texts), self.name, zeros=self._embedder.kind == "static")
 
 
-class ServiceModel:
-    """An embedding model behind an HTTP API."""
+class _Opaque(ABC):
+    """A model that says nothing of itself: its size is what it gives, and so is what sets it apart."""
 
-    parameters = None
+    parameters: int | None = None
 
-    def __init__(self, remote: RemoteModel) -> None:
-        self._remote = remote
-        self.name = remote.name
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def truncated(self) -> int:
+        return 0
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
+        return (self._sound([_PROBE], Task.NL2CODE, Role.DOCUMENT).shape[1],)
+
+    def identity(self) -> str:
+        """Of a query's and a document's vector to two places: more may be another order of summing."""
+        (size,) = self.sizes
+        digest = hashlib.sha256()
+        for role in Role:
+            vector = self._sound([_PROBE], Task.NL2CODE, role, size=size)
+            digest.update(np.rint(100 * vector).astype(np.int8).tobytes())
+        return f"{self.name} {digest.hexdigest()}"
+
+    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+        (size,) = self.sizes
+        return self._sound(texts, task, role, progress, size=size)
+
+    def _sound(
+        self,
+        texts: Sequence[str],
+        task: Task,
+        role: Role,
+        progress: Share = lambda _: None,
+        *,
+        size: int | None = None,
+    ) -> NDArray[np.float32]:
+        try:
+            found = self._vectors(texts, task, role, progress)
+        except CodekinError:
+            raise
+        except Exception as error:  # whatever others' code raises
+            raise ModelError(f"model {self.name}: {type(error).__name__}: {error}") from error
+        return checked(found, len(texts), self.name, size=size)
+
+    @abstractmethod
+    def _vectors(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> object:
+        """What the model gives for the texts."""
+
+
+class ServiceModel(_Opaque):
+    """An embedding model behind an HTTP API."""
+
+    def __init__(self, remote: RemoteModel) -> None:
+        super().__init__(remote.name)
+        self._remote = remote
 
     @property
     def truncated(self) -> int:
@@ -202,48 +248,32 @@ class ServiceModel:
     def identity(self) -> str:
         return self._remote.identity
 
-    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
-        vectors = self._remote.encode(texts, task, role, lambda done, total: progress(done / total))
-        return checked(vectors, len(texts), self.name)
+    def _vectors(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> object:
+        return self._remote.encode(texts, task, role, lambda done, total: progress(done / total))
 
 
-class SentenceModel:
+class SentenceModel(_Opaque):
     """A model of sentence-transformers, with its prompt of the task ("nl2code_query"), else of the role ("query")."""
 
-    truncated = 0
-
     def __init__(self, model: Any, name: str) -> None:
+        super().__init__(name)
         self._model = model
-        self.name = name
+        self.parameters = sum(int(parameter.numel()) for parameter in model.parameters())
 
-    @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
-
-    @cached_property
-    def parameters(self) -> int | None:
-        return sum(int(parameter.numel()) for parameter in self._model.parameters())
-
-    def identity(self) -> str:
-        return f"sentence-transformers {self.name}"
-
-    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+    def _vectors(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> object:
         names = (f"{task.value}_{role.value}", role.value)
         prompt = next((name for name in names if (self._model.prompts or {}).get(name)), None)
-        found = self._model.encode(
+        return self._model.encode(
             list(texts), prompt_name=prompt, show_progress_bar=False, normalize_embeddings=True
         )
-        return checked(found, len(texts), self.name)
 
 
-class ObjectModel:
+class ObjectModel(_Opaque):
     """Any object with `encode(texts)`; `task` and `role` are given to it, as their names, where it takes them."""
 
-    parameters, truncated = None, 0
-
     def __init__(self, model: Any, name: str) -> None:
+        super().__init__(name)
         self._model = model
-        self.name = name
         try:
             taken = [*inspect.signature(model.encode).parameters.values()]
         except (TypeError, ValueError):  # of a function that is not Python's
@@ -253,46 +283,6 @@ class ObjectModel:
             option for option in ("task", "role") if every or any(one.name == option for one in taken)
         ]
 
-    @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        return (self.encode([_PROBE], Task.NL2CODE, Role.DOCUMENT, lambda _: None).shape[1],)
-
-    def identity(self) -> str:
-        return f"object {self.name}"
-
-    def encode(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> NDArray[np.float32]:
+    def _vectors(self, texts: Sequence[str], task: Task, role: Role, progress: Share) -> object:
         said = {"task": task.value, "role": role.value}
-        try:
-            found = self._model.encode(list(texts), **{option: said[option] for option in self._takes})
-        except Exception as error:  # whatever the user's object raises
-            raise ModelError(f"model {self.name}: {type(error).__name__}: {error}") from error
-        return checked(found, len(texts), self.name)
-
-
-def checked(vectors: Any, count: int, name: str, *, zeros: bool = False) -> NDArray[np.float32]:
-    """The vectors of `count` texts as float32 where they are sound; `zeros` allows rows of zeros.
-
-    Raises ModelError, naming the model, for another shape, numbers that are not finite and rows not of unit length.
-    """
-    try:
-        rows = np.asarray(vectors, np.float32)
-    except (TypeError, ValueError):
-        raise ModelError(f"model {name} gives no matrix of numbers but {type(vectors).__name__}") from None
-    if rows.ndim != 2 or len(rows) != count or (count and not rows.shape[1]):
-        raise ModelError(
-            f"model {name} gives vectors of shape {rows.shape} for {count} texts; (n, d) is asked for"
-        )
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise ModelError(
-            f"model {name} gives NaN or infinite numbers, in {int((~finite).sum())} of {count} vectors"
-        )
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    wrong = np.abs(lengths - 1) > _TOLERANCE
-    if zeros:
-        wrong &= lengths > 0
-    if wrong.any():
-        length = lengths[int(np.argmax(wrong))]
-        how_many = f"{int(wrong.sum())} of {count}, one of {length:.4g}"
-        raise ModelError(f"model {name} gives vectors that are not of unit length: {how_many}")
-    return rows
+        return self._model.encode(list(texts), **{option: said[option] for option in self._takes})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codekin.errors import InputError
+from codekin.replacing import replacing
 from codekin.tasks import Task
 
 MAIN_METRIC = "ndcg_at_10"
@@ -74,16 +74,12 @@ def write_result(folder: Path, result: Result) -> Path:
     """
     path = folder / f"{_slug(result.model)}.{_slug(result.benchmark)}.{result.form}{_SUFFIX}"
     record = {"format": _FORMAT, **asdict(result), "task": result.task.value}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A lone surrogate is an escape in JSON's own alphabet, and no character of UTF-8.
-        partial.write_text(json.dumps(record, separators=(",", ":")), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            # A lone surrogate is an escape in JSON's own alphabet, and no character of UTF-8.
+            partial.write_text(json.dumps(record, separators=(",", ":")), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -61,6 +61,7 @@ def evaluate(
     if len(set(names)) < len(names):
         raise InputError(f"two models are called {next(name for name in names if names.count(name) > 1)}")
     asked = {model.name: _sizes(model, sizes) for model in models}
+    identities = {model.name: "" if isinstance(model, Lexical) else model.identity() for model in models}
     if output:
         try:
             output.mkdir(parents=True, exist_ok=True)
@@ -70,11 +71,11 @@ def evaluate(
     for benchmark in benchmarks:
         waiting: list[tuple[Model, str]] = []
         try:
-            identity = benchmark.source.identity()
+            data = benchmark.source.identity()
         except (CodekinError, OSError):
-            identity = ""  # loading says what is wrong
+            data = ""  # loading says what is wrong
         for model in models:
-            made_of = _made_of(model, benchmark, identity, task)
+            made_of = _made_of(identities[model.name], data, benchmark.task, task)
             forms = _forms(asked[model.name], kinds)
             found = [known.get((model.name, benchmark.name, form)) for form in forms]
             kept = [one for one in found if one is not None and one.made_of == made_of]
@@ -267,7 +268,6 @@ def _key(result: Result) -> tuple[str, str, Form]:
     return result.model, result.benchmark, result.form
 
 
-def _made_of(model: Model, benchmark: Benchmark, identity: str, task: Task | None) -> str:
-    own = "" if isinstance(model, Lexical) else model.identity()
-    parts = (own, identity, str(benchmark.task), str(task))
+def _made_of(model: str, data: str, own_task: Task | None, task: Task | None) -> str:
+    parts = (model, data, str(own_task), str(task))
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
