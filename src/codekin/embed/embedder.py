@@ -252,7 +252,7 @@ class Embedder:
         if fresh:
             made, self.truncated = self._decoder.encode(list(fresh.values()), prefix, progress)
             # What one type of number is too narrow for, another may hold.
-            sound = np.isfinite(made).all(axis=1)
+            sound: NDArray[np.bool_] = np.isfinite(made).all(axis=1)
             keys = [key for key, is_sound in zip(fresh, sound.tolist(), strict=True) if is_sound]
             self._cache.put(keys, made[sound])
             known |= dict(zip(fresh, made, strict=True))
