@@ -252,9 +252,9 @@ class Embedder:
         if fresh:
             made, self.truncated = self._decoder.encode(list(fresh.values()), prefix, progress)
             # What one type of number is too narrow for, another may hold.
-            sound: NDArray[np.bool_] = np.isfinite(made).all(axis=1)
-            keys = [key for key, is_sound in zip(fresh, sound.tolist(), strict=True) if is_sound]
-            self._cache.put(keys, made[sound])
+            sound = np.flatnonzero(np.isfinite(made).all(axis=1))
+            made_of = list(fresh)
+            self._cache.put([made_of[row] for row in sound], made[sound])
             known |= dict(zip(fresh, made, strict=True))
         return np.array([known[key] for key in keys], np.float32).reshape(len(keys), self.dimensions)
 
