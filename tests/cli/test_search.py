@@ -210,10 +210,14 @@ def test_a_query_that_is_not_utf_8_ends_well(run: Run) -> None:
     assert run("search", b"retry \xff\xfe requests").returncode == 0
 
 
-def test_an_empty_folder_has_no_answer(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    result = run("search", "x", str(tmp_path / "empty"))
+@pytest.mark.parametrize("options", [(), ("--mode", "lexical"), ("--no-update",)])
+def test_where_nothing_is_indexed_that_is_said(run: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "a b").mkdir()
+    result = run("search", "x", "a b", *options, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
+    assert (
+        result.stderr == "codekin: nothing is indexed in a b; codekin index -v 'a b' says what is left out\n"
+    )
 
 
 def test_colours_are_for_terminals_and_those_who_ask(run: Run) -> None:

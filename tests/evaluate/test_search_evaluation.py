@@ -248,6 +248,40 @@ def test_what_cannot_be_had_is_refused(bench: Path, tmp_path: Path) -> None:
         read_repositories(bench, names=["beside"])
 
 
+@pytest.mark.parametrize(
+    ("questions", "said"),
+    [
+        ([{"query": "q", "relevant": "a.py"}], "beside.json: relevant is no list in"),
+        ([{"query": "q", "relevant": [3]}], "beside.json: .* has no path"),
+        ([{"query": "q", "relevant": [{"path": "a.py", "start_line": "1"}]}], "lines that are no numbers in"),
+        ([{"query": "q", "relevant": None, "secondary": []}], "beside.json: nothing answers"),
+        ([{"query": "q", "relevant": ["a.py"], "category": 1}], "has no category"),
+    ],
+)
+def test_questions_that_are_none_are_refused(bench: Path, questions: list[object], said: str) -> None:
+    (bench / "annotations/beside.json").write_text(json.dumps(questions))
+    with pytest.raises(InputError, match=said):
+        read_repositories(bench, names=["beside"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"path": 3}, "has no path"),
+        ({"path": "../beside", "benchmark_root": 7}, "has no benchmark_root"),
+        ({"git_dir": "o+n/repo", "revision_used": None}, "has no revision_used"),
+        (
+            {"git_dir": "o+n/repo", "revision_used": "HEAD", "benchmark_root": "lib"},
+            "no files in lib at HEAD",
+        ),
+    ],
+)
+def test_trees_that_cannot_be_are_refused(bench: Path, tmp_path: Path, change: object, said: str) -> None:
+    (bench / "repos_status.json").write_text(json.dumps([{"name": "beside", **change}]))  # type: ignore[dict-item]
+    with pytest.raises(InputError, match=said):
+        read_repositories(bench, mirror=tmp_path / "mirror")
+
+
 def test_our_search_is_measured_in_every_mode(bench: Path, tmp_path: Path) -> None:
     [repository] = read_repositories(bench, names=["beside"])
     (tmp_path / "run").mkdir()

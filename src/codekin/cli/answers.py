@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.cli import options
-from codekin.cli.terminal import count, duration, wants_color
+from codekin.cli.terminal import count, duration, visible, wants_color
 from codekin.tasks import Task
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def answer(
         if not wanted.no_update:
             freshen_index(index, lexical=lexical)
         results = find(index)
+        is_empty = not results and not index.status().chunks
     elapsed = time.perf_counter() - started
     if wanted.as_json:
         print_json(
@@ -107,6 +109,12 @@ def answer(
                 "answered": index.answered,
                 "results": as_json(results, query, root.resolve(), wanted.context),
             }
+        )
+    elif is_empty:
+        why = shlex.join(["codekin", "index", "-v", str(root)])
+        print(
+            f"codekin: nothing is indexed in {visible(str(root))}; {why} says what is left out",
+            file=sys.stderr,
         )
     elif not results:
         print(f"codekin: nothing here answers this{advice}", file=sys.stderr)

@@ -84,13 +84,13 @@ def read_repositories(
         labels = folder / "annotations" / f"{name}.json"
         questions = tuple(_question(entry, labels) for entry in _read_list(labels))
         try:
-            checkout = _checkout(folder, entries[name], mirror)
+            checkout = _checkout(folder, entries[name], mirror, listing)
         except InputError as error:
             reason = str(error)
             on_skip(name, reason)
             continue
         if questions:
-            found.append(Repository(name, str(entries[name].get("language", "")), questions, checkout))
+            found.append(Repository(name, _text(entries[name], "language", listing, ""), questions, checkout))
     if not found:
         raise InputError(f"{folder}: no repository can be had: {reason}")
     return found
@@ -108,43 +108,64 @@ def _read_list(path: Path) -> list[dict[str, Any]]:
     return value
 
 
-def _text(entry: Mapping[str, Any], field: str, path: Path) -> str:
+def _text(entry: Mapping[str, Any], field: str, path: Path, default: str | None = None) -> str:
     value = entry.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{path}: {json.dumps(entry, ensure_ascii=False)[:80]} has no {field}")
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or not (value.strip() or default is not None):
+        raise InputError(f"{path}: {_shown(entry)} has no {field}")
     return value
 
 
+def _shown(entry: Any) -> str:
+    return json.dumps(entry, ensure_ascii=False)[:80]
+
+
 def _question(entry: Mapping[str, Any], path: Path) -> Question:
-    answers = [
-        Place(place)
-        if isinstance(place, str)
-        else Place(_text(place, "path", path), place.get("start_line"), place.get("end_line"))
-        for place in (*entry.get("relevant", ()), *entry.get("secondary", ()))
-    ]
-    return Question(_text(entry, "query", path), tuple(answers), str(entry.get("category", "")))
+    text, kind = _text(entry, "query", path), _text(entry, "category", path, "")
+    places: list[Any] = []
+    for field in ("relevant", "secondary"):
+        if not isinstance(some := entry.get(field) or [], list):
+            raise InputError(f"{path}: {field} is no list in {_shown(entry)}")
+        places += some
+    if not places:
+        raise InputError(f"{path}: nothing answers {_shown(entry)}")
+    return Question(text, tuple(_place(place, path) for place in places), kind)
 
 
-def _checkout(folder: Path, entry: Mapping[str, Any], mirror: Path | None) -> Callable[[Path], Path]:
+def _place(value: Any, path: Path) -> Place:
+    entry = value if isinstance(value, dict) else {"path": value}
+    lines = entry.get("start_line"), entry.get("end_line")
+    if any(line is not None and type(line) is not int for line in lines):
+        raise InputError(f"{path}: lines that are no numbers in {_shown(value)}")
+    return Place(_text(entry, "path", path), *lines)
+
+
+def _checkout(
+    folder: Path, entry: Mapping[str, Any], mirror: Path | None, listing: Path
+) -> Callable[[Path], Path]:
     """What brings the tree; raises InputError where it is not to be had."""
-    below = entry.get("benchmark_root") or ""
+    below = _text(entry, "benchmark_root", listing, "")
     if "path" in entry:
-        root = folder / entry["path"] / below
+        root = folder / _text(entry, "path", listing) / below
         if not root.is_dir():
             raise InputError(f"no folder {root}")
         return lambda place: root
     if mirror is None:
         raise InputError("its tree is in a bare repository; name the folder of those, the mirror")
-    repository = git.Repository(mirror / str(entry.get("git_dir")), str(entry.get("revision_used")), True, "")
+    where, revision = _text(entry, "git_dir", listing), _text(entry, "revision_used", listing)
+    repository = git.Repository(mirror / where, revision, True, "")
     if not repository.folder.is_dir():
         raise InputError(f"no folder {repository.folder}")
-    next(git.tree(repository), None)  # refused here where the commit is missing
+    # Refused here where the commit is missing, or has no such folder.
+    if not any(PurePosixPath(file.path).is_relative_to(below) for file in git.tree(repository)):
+        raise InputError(f"{repository.folder} has no files in {below or 'it'} at {revision}")
 
     def write(place: Path) -> Path:
         with git.Blobs(repository.folder, _MAX_FILE) as blobs:
             for file in git.tree(repository):
                 inside = PurePosixPath(file.path)
-                if ".." in inside.parts or (below and not inside.is_relative_to(below)):
+                if ".." in inside.parts or not inside.is_relative_to(below):
                     continue
                 if (data := blobs.read(file.blob)) is not None:
                     (place / inside).parent.mkdir(parents=True, exist_ok=True)
