@@ -96,6 +96,19 @@ class StaticModel:
         return vectors
 
     @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return int(self._column.size)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text's vector is the sum of; safe beside `encode`."""
+        return [ids.size for ids in self._tokenise(texts)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The tokens' text."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    @property
     def parameters(self) -> int:
         """The numbers of table and weights."""
         return int(self._table.size) + (0 if self._weights is None else int(self._weights.size))

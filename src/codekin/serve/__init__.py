@@ -6,14 +6,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codekin.serve.repositories import Answer, Hit, Repositories
+    from codekin.serve.batching import BusyError, SharedEmbedder, SharedEmbedders
+    from codekin.serve.guard import Limits
+    from codekin.serve.repositories import Answer, Hit, IndexedFile, Repositories, RepositoryStatus
 
 _HOMES = {
     "Answer": "repositories",
+    "BusyError": "batching",
     "Hit": "repositories",
+    "IndexedFile": "repositories",
+    "Limits": "guard",
     "Repositories": "repositories",
+    "RepositoryStatus": "repositories",
+    "SharedEmbedder": "batching",
+    "SharedEmbedders": "batching",
 }
-__all__ = ["Answer", "Hit", "Repositories"]
+__all__ = [
+    "Answer",
+    "BusyError",
+    "Hit",
+    "IndexedFile",
+    "Limits",
+    "Repositories",
+    "RepositoryStatus",
+    "SharedEmbedder",
+    "SharedEmbedders",
+]
 
 
 def __getattr__(name: str) -> Any:

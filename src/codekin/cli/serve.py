@@ -1,0 +1,85 @@
+"""`codekin serve`: the embeddings APIs, search and its page, over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from codekin.cli import options
+from codekin.errors import MissingExtraError
+
+
+@click.command()
+@click.option(
+    "--repo",
+    "repositories",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Serve search in this folder. Repeatable.  [default: here, in a work tree of git]",
+)
+@options.model
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen at this address.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8_000, show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--api-key",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    envvar="CODEKIN_API_KEY",
+    help="Answer only who sends this key. Repeatable.  [env: CODEKIN_API_KEY, keys parted by spaces]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up on a request after this long.",
+)
+@click.option("--log-queries", is_flag=True, help="Write the text of queries into the log.")
+def serve(
+    repositories: tuple[Path, ...],
+    model: str | None,
+    host: str,
+    port: int,
+    keys: tuple[str, ...],
+    timeout: float,
+    log_queries: bool,
+) -> None:
+    """Serve embeddings and search to programs, and a page to people.
+
+    Speaks the embeddings APIs of OpenAI and Jina and the reranking APIs of Jina and Cohere; /docs describes them, and
+    search. The page is at /. Every request is a line of JSON on stderr.
+    """
+    try:
+        from codekin.serve.http import serve as serve_http
+    except ImportError:
+        raise MissingExtraError("codekin serve", "serve") from None
+    from codekin.embed import DEFAULT_MODEL
+    from codekin.serve import Limits, Repositories, SharedEmbedders
+
+    models = SharedEmbedders()
+    try:
+        embedder = models(model or DEFAULT_MODEL)
+        with Repositories(repositories or _here(), model=model, models=models) as served:
+            what = ", ".join([embedder.name, *served.names])
+            serve_http(
+                embedder,
+                served,
+                Limits(keys, timeout, log_queries),
+                host=host,
+                port=port,
+                started=lambda url: print(f"serving {what} at {url}; Ctrl-C ends it", flush=True),
+            )
+    finally:
+        models.close()
+
+
+def _here() -> list[Path]:
+    """The current folder, if it belongs to a project: nobody wants all of a home folder or a machine indexed."""
+    here = Path.cwd()
+    return [here] if any((folder / ".git").exists() for folder in (here, *here.parents)) else []
