@@ -92,6 +92,18 @@ color = click.option(
     show_default=True,
     help="Colours and links.",
 )
+host = click.option("--host", default="127.0.0.1", show_default=True, help="Listen at this address.")
+port = click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8_000, show_default=True, help="0 takes a free one."
+)
+api_keys = click.option(
+    "--api-key",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    envvar="CODEKIN_API_KEY",
+    help="Answer only who sends this key. Repeatable.  [env: CODEKIN_API_KEY, keys parted by spaces]",
+)
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}

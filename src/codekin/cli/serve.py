@@ -20,18 +20,9 @@ from codekin.errors import MissingExtraError
     help="Serve search in this folder. Repeatable.  [default: here, in a work tree of git]",
 )
 @options.model
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen at this address.")
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8_000, show_default=True, help="0 takes a free one."
-)
-@click.option(
-    "--api-key",
-    "keys",
-    multiple=True,
-    metavar="KEY",
-    envvar="CODEKIN_API_KEY",
-    help="Answer only who sends this key. Repeatable.  [env: CODEKIN_API_KEY, keys parted by spaces]",
-)
+@options.host
+@options.port
+@options.api_keys
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),

@@ -14,6 +14,7 @@ from typing import Any
 from platformdirs import user_config_path
 
 from codekin.errors import InputError
+from codekin.replacing import replacing
 from codekin.serve.settings import Form, Json, Toml, put
 
 _NAME = "codekin"
@@ -100,17 +101,12 @@ def _is_ours(entry: Any) -> bool:
 def _write(file: Path, content: bytes) -> None:
     """Writes the file whole, through a link to it, with the permissions that it has."""
     place = file.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
-    try:
+    with replacing(place) as partial:
         if place.exists():
             mode = stat.S_IMODE(place.stat().st_mode)
             partial.touch(mode)
             partial.chmod(mode)
         partial.write_bytes(content)
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _folder(variable: str, default: str) -> Path:

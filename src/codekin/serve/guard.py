@@ -51,11 +51,11 @@ class Guard:
     """An ASGI app around another.
 
     It reads the whole body before the app sees the request, at most `MOST_BYTES` in half a minute; ends the app's work
-    when the client hangs up or the time is over; answers what the app does not; and logs and counts each request.
-    The app finds `request_id` and `log`, the fields of its log line, in its scope.
+    when the client hangs up or the time is over; answers what the app does not; and logs each request, and counts it in
+    `metrics`. The app finds `request_id` and `log`, the fields of its log line, in its scope.
     """
 
-    def __init__(self, app: App, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, app: App, limits: Limits, metrics: Metrics | None = None) -> None:
         self._app = app
         self._limits = limits
         self._keys = [key.encode() for key in limits.keys]
@@ -137,7 +137,8 @@ class Guard:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.count_request(route, status, seconds)
+        if self._metrics:
+            self._metrics.count_request(route, status, seconds)
         told = {
             key: value for key, value in scope["log"].items() if key != "query" or self._limits.log_queries
         }

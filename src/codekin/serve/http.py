@@ -21,7 +21,7 @@ from codekin import __version__
 from codekin.errors import InputError
 from codekin.serve import embeddings, errors, logs, searching
 from codekin.serve.batching import SharedEmbedder
-from codekin.serve.guard import Guard, Limits
+from codekin.serve.guard import App, Guard, Limits
 from codekin.serve.metrics import CONTENT_TYPE, Metrics
 from codekin.serve.repositories import Repositories
 from codekin.tasks import Role, Task
@@ -155,15 +155,19 @@ def serve(
     port: int,
     started: Callable[[str], None],
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C, then finishes what it took; `started` is told the server's address.
+    """Serves a model and repositories; see `run`."""
+    run(make_app(embedder, repositories, limits), limits, host=host, port=port, started=started)
 
-    Raises InputError where nothing can listen at `host` and `port`.
+
+def run(app: App, limits: Limits, *, host: str, port: int, started: Callable[[str], None]) -> None:
+    """Serves an app until SIGTERM or Ctrl-C, then finishes what it took; `started` is told the server's address.
+
+    Raises InputError where nothing can listen at `host` and `port`, or everybody could ask.
     """
     if host not in LOOPBACK and not limits.keys:
         raise InputError(f"{host} is not this machine alone: serving there takes an --api-key")
     logs.set_up()
     listening = _listen(host, port)
-    app = make_app(embedder, repositories, limits)
     config = uvicorn.Config(
         app,
         http=_Protocol,

@@ -1,0 +1,268 @@
+"""Code search as tools of coding agents, over the Model Context Protocol (https://modelcontextprotocol.io)."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
+
+from codekin import __version__
+from codekin.errors import CodekinError, InputError, MissingExtraError
+
+try:
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.transport_security import TransportSecuritySettings
+    from mcp.types import ToolAnnotations
+    from pydantic import Field
+except ModuleNotFoundError:
+    raise MissingExtraError("codekin mcp", "serve") from None
+
+if TYPE_CHECKING:
+    from codekin.serve.guard import Limits
+    from codekin.serve.repositories import Answer, Repositories, RepositoryStatus
+
+_PATH = "/mcp"
+_NEAREST = 3  # that are shown where nothing answers
+_LANGUAGES = 8  # that index_status names
+
+Query = Annotated[
+    str, Field(description="What the code does, in plain words, or the name of a symbol. One thing a query.")
+]
+Names = Annotated[list[str], Field(description="Only these repositories, by the names of index_status.")]
+Languages = Annotated[list[str], Field(description="Only these languages, as in python, typescript, go.")]
+Paths = Annotated[
+    list[str],
+    Field(description='Globs as in .gitignore: "src/api/", "*.sql"; with a leading ! leaves out: "!tests/".'),
+]
+Place = Annotated[str, Field(description="A file, as the results name it, or its absolute path.")]
+Line = Annotated[int, Field(ge=1, description="A line in the function or class, from 1.")]
+Most = Annotated[int, Field(ge=1, le=50, description="At most so many results.")]
+Budget = Annotated[
+    int,
+    Field(
+        ge=100, le=25_000, description="Tokens to spend on the answer: more of them show more of the code."
+    ),
+]
+
+
+def serve_stdio(folders: Sequence[Path]) -> None:
+    """Serves search in the folders to the agent that has started this process, until it closes stdin."""
+    with _Tools(folders) as tools:
+        _server(tools).run()
+
+
+def serve_http(
+    folders: Sequence[Path], limits: Limits, *, host: str, port: int, started: Callable[[str], None]
+) -> None:
+    """Serves search in the folders to agents over streamable HTTP at /mcp; see `codekin.serve.http.run`."""
+    from codekin.serve.guard import Guard
+    from codekin.serve.http import run
+
+    # The guard refuses other hosts, and this other pages, where nobody has to show a key.
+    checks = TransportSecuritySettings(enable_dns_rebinding_protection=False) if limits.keys else None
+    with _Tools(folders) as tools:
+        # Every request stands for itself: the tools remember nothing of a client.
+        app = _server(tools).streamable_http_app(
+            streamable_http_path=_PATH, json_response=True, stateless_http=True, transport_security=checks
+        )
+        run(
+            Guard(app, limits),
+            limits,
+            host=host,
+            port=port,
+            started=lambda address: started(f"{address}{_PATH}"),
+        )
+
+
+def _server(tools: _Tools) -> MCPServer:
+    server = MCPServer(
+        "codekin",
+        title="codekin",
+        version=__version__,
+        instructions=tools.instructions,
+        log_level="WARNING",
+        subscriptions=False,
+    )
+    reading = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+    for tool in (tools.search_code, tools.related_code, tools.index_status):
+        server.add_tool(tool, description=inspect.getdoc(tool), annotations=reading, structured_output=False)
+    return server
+
+
+class _Tools:
+    """What agents call. Answers are text for a language model: compact, and about as long as it asks for.
+
+    The indexes are opened beside the handshake, for which an agent waits; where one cannot be, every call says why.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = [folder.resolve() for folder in folders]
+        self._thread = ThreadPoolExecutor(1)
+        self._opening = self._thread.submit(self._open)
+
+    def __enter__(self) -> _Tools:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+        if self._opening.exception() is None:
+            self._opening.result().close()
+
+    def _open(self) -> Repositories:
+        from codekin.serve.repositories import Repositories
+
+        repositories = Repositories(self._folders)
+        repositories.start()
+        return repositories
+
+    @property
+    def _repositories(self) -> Repositories:
+        return self._opening.result()
+
+    @property
+    def instructions(self) -> str:
+        """What a client tells its model of this server."""
+        folders = ", ".join(map(_shown, self._folders))
+        return (
+            f"Searches code by meaning, in {folders}. Use search_code first to find where something is done or how it "
+            "works: it needs no exact names, and follows edits by itself. Use related_code for other places like one "
+            "that you know. For every occurrence of an exact string, grep is better."
+        )
+
+    def search_code(
+        self,
+        query: Query,
+        repositories: Names = [],  # noqa: B006
+        languages: Languages = [],  # noqa: B006
+        paths: Paths = [],  # noqa: B006
+        max_results: Most = 8,
+        max_tokens: Budget = 2_000,
+    ) -> str:
+        """Find the code that does something, by what it means: no exact names are needed.
+
+        Ask as you would ask a colleague ("where are failed requests retried"), or for a symbol by its name. The
+        functions, classes, settings and docs that answer come best first, each with its path, lines, symbol and the
+        lines that say most. Cheaper than reading files to find the place, and better than grep where you do not know
+        how the code words it. Files that changed are read again by themselves. Says so where nothing answers.
+        """
+        with _told():
+            answer = self._repositories.search(
+                query,
+                max_results,
+                repositories=repositories,
+                languages=languages,
+                include=[path for path in paths if not path.startswith("!")],
+                exclude=[path[1:] for path in paths if path.startswith("!")],
+                anyway=True,
+            )
+            return self._text(answer, query, max_tokens)
+
+    def related_code(self, path: Place, line: Line, max_results: Most = 5, max_tokens: Budget = 1_500) -> str:
+        """Find code like the code at a line, in any language: copies, siblings, other implementations, its tests.
+
+        For "what else does this", "where must this change too" and "how is this done elsewhere". The nearest come
+        first, in the form of search_code.
+        """
+        with _told():
+            repository, inside = self._place(path)
+            return self._text(
+                self._repositories.related(repository, inside, line, max_results), "", max_tokens
+            )
+
+    def index_status(self) -> str:
+        """What search_code searches: the repositories, their folders, size and languages, and whether all is indexed.
+
+        Not needed before a search.
+        """
+        with _told():
+            return "\n".join(_described(status) for status in self._repositories.status())
+
+    def _text(self, answer: Answer, query: str, max_tokens: int) -> str:
+        """The hits, and why some may be missing."""
+        from codekin.serve.excerpts import fitted
+
+        notes = []
+        if answer.indexing or not answer.hits:
+            states = self._repositories.status()
+            notes = [_described(state) for state in states if state.problem or not state.whole]
+        if not answer.hits:
+            return "\n".join(["Nothing found.", *notes])
+        hits = answer.hits
+        if not answer.answered:
+            hits, max_tokens = hits[:_NEAREST], max_tokens // 4
+        is_one = len(self._roots) == 1
+        names = dict.fromkeys(hit.repository for hit in hits)
+        where = ", ".join(f"{'' if is_one else f'{name}/ = '}{_shown(self._roots[name])}" for name in names)
+        head = (
+            f"In {where}:" if answer.answered else f"Nothing seems to answer this. The nearest, in {where}:"
+        )
+        places = [hit.result.path if is_one else f"{hit.repository}/{hit.result.path}" for hit in hits]
+        results = [hit.result for hit in hits]
+        return fitted(
+            list(zip(map(_shown, places), results, strict=True)),
+            query,
+            max_tokens,
+            head="\n".join([*notes, head]),
+        )
+
+    @cached_property
+    def _roots(self) -> dict[str, Path]:
+        """The folders by the names of their repositories."""
+        return {status.name: status.index.root for status in self._repositories.status()}
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """The repository and the path in it that an agent means."""
+        if Path(path).is_absolute():
+            for place in (Path(os.path.normpath(path)), Path(path).resolve()):
+                for name, root in self._roots.items():
+                    if place.is_relative_to(root):
+                        return name, place.relative_to(root).as_posix()
+            raise InputError(f"{path} is not below {', '.join(map(_shown, self._folders))}")
+        inside = posixpath.normpath(path.replace("\\", "/"))
+        if len(self._roots) == 1:
+            return next(iter(self._roots)), inside
+        name, _, rest = inside.partition("/")
+        if name not in self._roots:
+            raise InputError(f"begin the path with the name of its repository: {', '.join(self._roots)}")
+        return name, rest
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Makes an error of ours one that the model reads."""
+    try:
+        yield
+    except CodekinError as error:
+        raise ToolError(str(error)) from None
+
+
+def _shown(path: str | Path) -> str:
+    """A path as JSON can hold it: of a byte that is not UTF-8, a mark."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _described(status: RepositoryStatus) -> str:
+    """A repository in one line."""
+    index, progress = status.index, status.progress
+    by_chunks = sorted(index.languages, key=lambda name: (-index.languages[name], name))
+    languages = by_chunks[:_LANGUAGES] + ["..."] * (len(by_chunks) > _LANGUAGES)
+    if status.problem:
+        state = f"cannot be brought up to date: {status.problem}"
+    elif status.whole:
+        state = "up to date"
+    elif progress:
+        state = f"being indexed, {progress.files:,} of {progress.files_total:,} files done; ask again for the rest"
+    else:
+        state = "being indexed; ask again for the rest"
+    size = f"{index.files:,} files, {index.chunks:,} chunks"
+    return f"{status.name}: {_shown(index.root)}; {size} ({', '.join(languages) or 'nothing'}); {state}"
