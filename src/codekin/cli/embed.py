@@ -135,7 +135,7 @@ class _Run:
         self._digest = hashlib.blake2b(digest_size=16)
         self.done = self.truncated = 0
         self._characters = 0
-        self._skipped, self._skipped_share = 0, 0.0
+        self._skipped = 0
 
     def print_lines(self) -> None:
         """JSON lines on stdout; what still arrives is not held back."""
@@ -178,7 +178,8 @@ class _Run:
             raise InputError(
                 f"{writer.part} was begun with other texts: give those again, or delete it to start anew"
             )
-        self._skipped, self._skipped_share = self.done, self._share() or 0.0
+        self._skipped = self.done
+        self._meter.begin(share=self._share() or 0.0)
         print(f"codekin: going on after {self.done:,} texts of {writer.part}", file=sys.stderr)
 
     def _vectors(self, batch: list[Text]) -> Quantised:
@@ -204,12 +205,11 @@ class _Run:
             self._digest.update(f"{text.id}\0{len(content)}\0".encode("utf-8", "surrogatepass") + content)
 
     def _share(self, ahead: int = 0) -> float | None:
-        """How much of the work of this run is done, `ahead` characters beyond what was passed."""
+        """How much of the work is done, `ahead` characters beyond what was passed."""
         if not self._source.size or not self._source.characters:
             return None
         embedded = (self._characters + ahead) / self._source.characters
-        share = embedded * self._source.read / self._source.size
-        return (share - self._skipped_share) / max(1e-9, 1 - self._skipped_share)
+        return embedded * self._source.read / self._source.size
 
 
 def _tell_left_out(source: Texts, truncated: int, longest: int | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from codekin.cli.data.counting import Counting
+from codekin.cli.meter import Counting
 from codekin.cli.terminal import duration
 from codekin.errors import InputError
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from codekin.cli.data.counting import Counting
+from codekin.cli.meter import Counting
 from codekin.cli.terminal import count, size
 
 
@@ -46,31 +45,10 @@ def fetch(name: str, benchmark: bool, folder: Path | None, local: Path | None, t
         raise click.UsageError("--from needs --to: nothing is downloaded, so say where the pairs go")
     entry = find_set(name, Use.BENCHMARK if benchmark else None)
     if local is None:
-        with _Downloading() as progress:
-            local = entry.fetch(folder, progress)
+        with Counting(entry.name, lambda number: size(int(number))) as bar:
+            local = entry.fetch(folder, lambda done, total, path: bar(done, total, title=path))
         total = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())
         print(f"{entry.name}: {size(total)} in {local}", flush=True)
     if target is not None:
         written = write_pairs(target, entry.pairs(local), split=entry.split)
         print(f"{target}: {count(written, 'pair')}")
-
-
-class _Downloading:
-    """Called with (bytes there, bytes in all or 0, path): a bar for each file."""
-
-    def __init__(self) -> None:
-        self._path = ""
-        self._bars = ExitStack()
-        self._bar: Counting | None = None
-
-    def __enter__(self) -> _Downloading:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.close()
-
-    def __call__(self, done: int, total: int, path: str) -> None:
-        if self._bar is None or path != self._path:
-            self._bars.close()
-            self._path, self._bar = path, self._bars.enter_context(Counting(path, lambda n: size(int(n))))
-        self._bar(done, total)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codekin.cli import options
-from codekin.cli.data.counting import Counting
+from codekin.cli.meter import Counting
 from codekin.cli.terminal import count, visible
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from codekin.cli.data.counting import Counting
+from codekin.cli.meter import Counting
 from codekin.cli.terminal import count
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codekin.cli.data.counting import Counting
+from codekin.cli.meter import Counting
 from codekin.cli.terminal import count
 from codekin.errors import InputError
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codekin.cli import options
+from codekin.cli.meter import Meter, rate
 from codekin.cli.terminal import count, visible
 from codekin.errors import CodekinError, InputError
 from codekin.tasks import Task
 
 if TYPE_CHECKING:
-    from codekin.cli.meter import Meter
     from codekin.evaluate import Benchmark, Result
     from codekin.evaluate.models import Model
 
@@ -188,8 +188,7 @@ class _Run:
         """Model ("" for all), benchmark and reason."""
         self.failed = False
         """Whether what was left out is more than a benchmark that is not to be had."""
-        self._meter: Meter | None = None
-        self._shown = ("", "")
+        self._meter = Meter("evaluating")
 
     def results(
         self,
@@ -223,32 +222,24 @@ class _Run:
                 )
             raise
         finally:
-            self._close()
+            self._meter.close()
 
     def _progress(self, model: str, benchmark: str, done: int, total: int) -> None:
-        from codekin.cli.meter import Meter, rate
-
-        if self._meter is None or self._shown != (model, benchmark):
-            self._close()
-            self._shown = (model, benchmark)
-            self._meter = Meter(visible(f"{model} on {benchmark}"))
+        title = visible(f"{model} on {benchmark}")
+        if title != self._meter.title:
+            self._meter.begin(title)
         texts = f"{done:,} of {total:,} texts"
         self._meter.show(done / total, texts, rate(self._meter.per_second(done), "texts"))
 
     def _skip(self, model: str, benchmark: Benchmark, error: CodekinError) -> None:
         from codekin.evaluate.sources import Folder
 
-        self._close()
+        self._meter.close()
         reason = " ".join(str(error).split())
         self.skipped.append((model, benchmark.name, reason))
         self.failed |= bool(model) or isinstance(benchmark.source, Folder)
         what = f"{model} on {benchmark.name}" if model else benchmark.name
         print(f"left out {visible(what)}: {visible(reason)}", file=sys.stderr)
-
-    def _close(self) -> None:
-        if self._meter is not None:
-            self._meter.__exit__(None, None, None)
-            self._meter = None
 
 
 def _write(
