@@ -31,11 +31,11 @@ from codekin.data.git import Blobs, Change, Repository
 from codekin.data.history import MAX_COMMITS, extract_change, is_minable, is_minable_commit, query_of
 from codekin.data.pairs import Pair
 from codekin.data.trees import MAX_BYTES, SourceTree
-from codekin.data.workers import cores, in_order
 from codekin.errors import InputError
 from codekin.source import SourceFile, decode
 from codekin.source.grammars import GRAMMARS
 from codekin.tasks import Task
+from codekin.workers import cores, in_order
 
 PER_SOURCE = 15_000
 """Pairs of one task and package at most, so that none speaks for the whole."""

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codekin.search import lexical
 from codekin.search.lexical import Document, Postings
-from codekin.search.model import IndexModel
+from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.store import FileChunks
 from codekin.source import Chunk, SourceFile, chunk, decode
 
@@ -70,13 +71,16 @@ class _Read:
 
 
 class Extractor:
-    """Extracts files below one root with one model."""
+    """Extracts files below one root with one model; pickled, it is what it takes to make it again."""
 
     def __init__(self, root: Path, model: IndexModel, *, max_bytes: int) -> None:
         self._root = root
         self._model = model
         self._max_bytes = max_bytes
         self._lexical = lexical.Indexer()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _extractor, (self._root, self._model.record, self._max_bytes)
 
     def extract(self, job: Job, embedding: Embedding | None = None) -> Extracted:
         """Reads a job's files; a chunk that the index holds keeps its vector, equal chunks are embedded once."""
@@ -147,6 +151,10 @@ class Extractor:
                 len(read.digests), self._model.record.dimensions
             ),
         )
+
+
+def _extractor(root: Path, record: ModelRecord, max_bytes: int) -> Extractor:
+    return Extractor(root, IndexModel(record), max_bytes=max_bytes)
 
 
 def _watch(job: Job, chunks: int, embedding: Embedding | None) -> Callable[[float], None] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codekin.errors import StoreError
 from codekin.search import ranking
-from codekin.search.extracting import Extracted, Job, Known
+from codekin.search.extracting import Extracted, Extractor, Job, Known
 from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
 from codekin.search.store import Store, StoredFile
@@ -61,10 +61,8 @@ def update(
     for extracted in extract_all(
         _jobs(stale, store, model),
         worker_count(size_total) if model.is_fast else 0,
-        root=root,
-        model=model,
-        max_bytes=max_bytes,
-        embedding=tell,
+        Extractor(root, model, max_bytes=max_bytes),
+        tell,
     ):
         _write(store, extracted, model.record)
         indexed |= {file.path for file in extracted.files}

@@ -1,13 +1,17 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from codekin.data.workers import in_order
+from codekin.workers import in_order
 
 
 def _square(number: int) -> int:
     return number * number
+
+
+def _called(job: Callable[[], int]) -> int:
+    return job()
 
 
 def _dies(number: int) -> int:
@@ -40,6 +44,11 @@ def test_no_more_jobs_are_taken_than_the_results_need():
     results.close()  # type: ignore[attr-defined]
 
 
-def test_an_error_of_the_function_is_raised_here():
+def test_an_error_of_the_function_is_raised_here(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(TypeError):
         list(in_order(_square, ["a"], 1))  # type: ignore[list-item]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_be_handed_to_another_process_is_done_here():
+    assert list(in_order(_called, [lambda: 1, lambda: 2], 1)) == [1, 2]
