@@ -1,11 +1,9 @@
-"""Retrieval quality and encode rate of a static model.
+"""Encode rate of a static model, beside model2vec where that is installed, on the same model and texts in one run.
 
-    python benchmarks/static_model.py SETS [--model MODEL] [--code FOLDER]
+    python benchmarks/static_model.py CODE [--model MODEL]
 
-SETS is a folder of data sets in BEIR layout (corpus.jsonl, queries.jsonl, qrels.tsv each). Prints nDCG@10 at each
-Matryoshka size with BM25 (k1 1.2, b 0.75, identifiers split) beside it. With --code, the rate of encoding that
-folder's Python files in pieces of 1,500 characters, and, where model2vec is installed, that of model2vec on the
-same model and texts in the same run, as ratio.
+The texts are the Python files of the folder CODE in pieces of 1,500 characters. How good the model is says
+`codekin evaluate`.
 """
 
 from __future__ import annotations
@@ -15,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from codekin import Embedder
+from codekin import Embedder, embed
 from codekin.embed import DEFAULT_MODEL
-from codekin.evaluate import Form, evaluate, find_benchmarks, open_model
+
+LONGEST = 1_500
+MOST = 8_000
 
 
 def megabytes_a_second(encode: Callable[[list[str]], object], texts: list[str]) -> float:
@@ -35,42 +35,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", type=Path)
+    parser.add_argument("code", type=Path)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--code", type=Path)
     arguments = parser.parse_args()
-    embedder = Embedder(arguments.model)
-    models = [open_model(embedder), open_model("bm25")]
-    sizes = "".join(f"{f'd={size}':>9}" for size in embedder.sizes)
-    print(f"{'nDCG@10':32}{sizes}{'BM25':>9}")
-    for folder in sorted(arguments.sets.iterdir()):
-        found = {result.form: result for result in evaluate(models, find_benchmarks([str(folder)]))}
-        figures = [found[form].figures["ndcg_at_10"] for form in (*map(Form, embedder.sizes), Form())]
-        print(f"{folder.name:32}" + "".join(f"{figure:9.4f}" for figure in figures), flush=True)
-    if arguments.code:
-        measure_rate(embedder, arguments.model, arguments.code)
-
-
-def measure_rate(embedder: Embedder, model: str, code: Path) -> None:
-    texts = []
-    for file in sorted(code.rglob("*.py")):
+    texts: list[str] = []
+    for file in sorted(arguments.code.rglob("*.py")):
         text = file.read_text(encoding="utf-8", errors="replace")
-        texts += [text[start : start + 1500] for start in range(0, len(text), 1500)]
-    texts = texts[:8000]
-    ours = megabytes_a_second(embedder.encode, texts)
-    print(f"\nencode, {len(texts)} texts: codekin {ours:.1f} MB/s")
+        texts += [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]
+    texts = texts[:MOST]
+    ours = megabytes_a_second(Embedder(arguments.model).encode, texts)
+    print(f"{len(texts)} texts: codekin {ours:.1f} MB/s")
     try:
         from model2vec import StaticModel
     except ImportError:
         print("model2vec is not installed: no ratio")
         return
-    folder = Path(model)
-    if not folder.is_dir():
-        import codekin.embed
-
-        folder = Path(codekin.embed.__file__).parent / "models" / model
+    bundled = Path(embed.__file__).parent / "models" / arguments.model
+    folder = bundled if bundled.is_dir() else Path(arguments.model)
     theirs = megabytes_a_second(StaticModel.from_pretrained(folder).encode, texts)
-    print(f"encode, {len(texts)} texts: model2vec {theirs:.1f} MB/s; ratio {ours / theirs:.1f}")
+    print(f"{len(texts)} texts: model2vec {theirs:.1f} MB/s; ratio {ours / theirs:.1f}")
 
 
 if __name__ == "__main__":

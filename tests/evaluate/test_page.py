@@ -117,6 +117,8 @@ def test_answers_that_are_not_known_are_not_judged() -> None:
     row = data["queries"][0]["rows"][0]
     assert row["best"][0]["right"] is None and row["answer"] is None
 
+
+def test_of_many_queries_a_page_carries_those_that_differ_most() -> None:
     number = 20_000
     strong = [1.0] * number
     weak = [0.0 if place % 100 == 7 else 1.0 for place in range(number)]

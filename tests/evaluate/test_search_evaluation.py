@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -298,6 +299,20 @@ def test_our_search_is_measured_in_every_mode(bench: Path, tmp_path: Path) -> No
         assert [answer.recall for answer in one.answers] == [1.0, 1.0]
     [only] = measure(repository, Codekin(modes=[Mode.LEXICAL]), _empty(tmp_path / "again"), budget=10)
     assert only.answers[0].recall == 0  # the function takes 80 tokens
+
+
+def test_a_question_is_embedded_each_time_that_it_is_asked(
+    bench: Path, tmp_path: Path, decoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    [repository] = read_repositories(bench, names=["beside"])
+    [only] = measure(
+        repository, Codekin(str(decoder), [Mode.SEMANTIC]), _empty(tmp_path / "run"), budget=2000
+    )
+    assert all(answer.hits for answer in only.answers)
+    [cache] = (tmp_path / "cache").rglob("vectors-*.sqlite")
+    with sqlite3.connect(cache) as db:
+        assert db.execute("SELECT count(*) FROM vectors").fetchone() == (2,)  # a function in each file
 
 
 def _empty(folder: Path) -> Path:

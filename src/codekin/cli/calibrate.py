@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Pairs whose answers are known: a folder in BEIR's layout, or a file of pairs as `codekin data` writes them. "
     "TASK is that of queries that do not say theirs (default: nl2code). Repeatable.",
 )
-@click.option("--device", metavar="NAME", help="cpu, cuda, mps.  [default: a GPU where there is one]")
+@options.device
 @options.as_json
 def calibrate(model: str, sets: tuple[str, ...], device: str | None, as_json: bool) -> None:
     """Measure which scores of MODEL say that something answers, and which say nothing.

@@ -57,9 +57,9 @@ _SECONDS_BETWEEN_COMMITS = 1.0
     help="How numbers are kept: whole, as a byte with a scale a vector, or as their sign, 8 in a byte.",
 )
 @click.option("--max-length", type=click.IntRange(min=1), metavar="TOKENS", help="Cut longer texts.")
-@click.option("--device", metavar="NAME", help="Where a transformer runs: cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", metavar="NAME", help="What it computes in: float32, bfloat16, float16, int8.")
-@click.option("--no-cache", is_flag=True, help="Neither read nor keep vectors in the user's cache folder.")
+@options.device
+@options.dtype
+@options.no_cache
 def embed(
     inputs: tuple[Path, ...],
     output: Path | None,

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Keep vectors of N numbers, one of the model's Matryoshka sizes.  [default: all]",
 )
-@click.option(
-    "--dtype", metavar="TYPE", help="Compute in float32, bfloat16, float16 or int8.  [default: the fastest]"
-)
+@options.dtype
 @options.index_folder
 @options.max_size
 def index(

@@ -82,6 +82,19 @@ model = click.option(
     metavar="NAME",
     help="A bundled model, a folder, a .gguf file, or a name on the Hugging Face hub.",
 )
+device = click.option(
+    "--device",
+    metavar="NAME",
+    help="Where a transformer runs: cpu, cuda, cuda:1, mps.  [default: a GPU where there is one]",
+)
+dtype = click.option(
+    "--dtype",
+    metavar="NAME",
+    help="What a transformer computes in: float32, bfloat16, float16, int8.  [default: the fastest]",
+)
+no_cache = click.option(
+    "--no-cache", is_flag=True, help="Neither read nor keep vectors in the user's cache folder."
+)
 max_size = click.option(
     "--max-size", metavar="SIZE", help="Skip larger files: bytes, or like 500K, 2M. [default: 1M]"
 )

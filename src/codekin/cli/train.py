@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from codekin.cli import options
 from codekin.cli.meter import Counting
 from codekin.cli.terminal import duration
 from codekin.errors import InputError
@@ -29,7 +30,7 @@ from codekin.errors import InputError
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder, to the very same model.")
 @click.option("--ablate", is_flag=True, help="Train with each pooling and print the paper's Table 5.")
-@click.option("--device", metavar="NAME", help="cpu, cuda, mps. [default: a GPU where there is one]")
+@options.device
 def train(
     recipe: str,
     overrides: tuple[str, ...],

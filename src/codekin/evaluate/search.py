@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed import DEFAULT_MODEL
+from codekin.embed import DEFAULT_MODEL, Embedder, VectorCache
 from codekin.errors import InputError
 from codekin.evaluate.metrics import bootstrap_interval, paired_p_value
 from codekin.evaluate.repositories import Place, Question, Repository
@@ -111,6 +111,8 @@ class Codekin:
     def open(self, root: Path, work: Path) -> Iterator[Mapping[str, Search]]:
         with CodeIndex(root, index=work, model=self._model) as index:
             index.update()
+        # A question is embedded each time that it is asked: how soon a cache answers it says nothing.
+        with CodeIndex(root, index=work, model=self._model, update=False, load=_uncached) as index:
             yield {self._name(mode): self._search(index, mode) for mode in self._modes}
 
     def _name(self, mode: Mode) -> str:
@@ -122,6 +124,10 @@ class Codekin:
             Hit(Place(found.path, found.start_line, found.end_line), -(-len(found.text) // TOKEN))
             for found in index.search(question, top, mode=mode)
         ]
+
+
+def _uncached(name: str, *, dtype: str | None, cache: VectorCache | None) -> Embedder:
+    return Embedder(name, dtype=dtype)
 
 
 class Command:

@@ -93,14 +93,14 @@ class _Command(click.Command):
     metavar="DIR",
     help="Evaluate the models in DIR, a folder each, beside the paper's poolings (Table 5).",
 )
-@click.option("--device", metavar="NAME", help="Where a transformer runs: cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", metavar="NAME", help="What it computes in: float32, bfloat16, float16, int8.")
+@options.device
+@options.dtype
 @click.option(
     "--key-variable",
     metavar="NAME",
     help="The environment variable with the key of an API.  [default: JINA_API_KEY or OPENAI_API_KEY]",
 )
-@click.option("--no-cache", is_flag=True, help="Neither read nor keep vectors in the user's cache folder.")
+@options.no_cache
 @options.as_json
 def models(
     names: tuple[str, ...],

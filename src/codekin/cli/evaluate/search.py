@@ -103,8 +103,8 @@ def search(
 
     FOLDER holds repositories with questions, in the layout of semble's benchmark: repos_status.json lists them,
     annotations/NAME.json has each one's questions and the files that answer. With --self there is none: the
-    questions come from your own code. With a transformer, the vectors of questions that were asked before come from a
-    cache: the first run's times count.
+    questions come from your own code. A transformer's vectors of code are kept in the user's cache: its first time to
+    index counts.
     """
     from codekin.cli.results import print_json
     from codekin.evaluate.own_code import own_code
