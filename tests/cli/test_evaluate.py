@@ -107,6 +107,15 @@ def test_files_and_a_run_that_goes_on(run: Run, sets: Path) -> None:
     assert (again.returncode, again.stdout) == (0, first.stdout)
 
 
+def test_what_was_measured_is_shown_where_a_file_cannot_be_written(run: Run, sets: Path) -> None:
+    (sets / "kept").mkdir()
+    (sets / "kept" / "results").touch()
+    found = run("evaluate", "bm25", "-b", "one", "-o", "kept", cwd=sets)
+    assert found.returncode == 2
+    assert found.stdout.split()[:3] == ["benchmark", "task", "bm25"]
+    assert found.stderr.startswith("codekin: cannot write kept/results/") and found.stderr.count("\n") == 1
+
+
 def test_services_are_models(run: Run, sets: Path) -> None:
     with serving() as server:
         name = f"jina+{server.url}#jina-code-embeddings-0.5b"

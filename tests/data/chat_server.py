@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from listening import listening
 
 FAULTS = {
     "busy": (429, {"Retry-After": "1"}, b'{"error": {"message": "slow down"}}'),
@@ -110,13 +112,6 @@ def serving(
             with suppress(ConnectionError):  # whoever asked is gone
                 super().handle()
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    server.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        server.url = f"{address}/v1"
         yield server
-    finally:
-        httpd.shutdown()
-        httpd.server_close()

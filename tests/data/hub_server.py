@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from listening import listening
 
 SHA = "0" * 39 + "1"
 
@@ -145,15 +146,8 @@ def serve(site: Site) -> Iterator[Site]:
                 self.close_connection = True
             self.wfile.write(content)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site.url = f"http://127.0.0.1:{server.server_port}"
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield site
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as site.url:
+        yield site
 
 
 def _entry(site: Site, name: str, content: bytes) -> dict[str, object]:

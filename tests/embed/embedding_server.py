@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import numpy as np
+from listening import listening
 
 LONGEST = 3_000
 """Characters of a text that the server takes."""
@@ -94,13 +95,6 @@ def serving(
                 time.sleep(5)
             return 200, {}, {"object": "list"} if kind == "other" else {"data": rows[::-1]}
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    server.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        server.url = f"{address}/v1"
         yield server
-    finally:
-        httpd.shutdown()
-        httpd.server_close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,7 +236,7 @@ BAD = [
     (lambda count: np.ones((count, 3)), "not of unit length: 1 of 1, one of 1.732"),
     (lambda count: np.zeros((count, 3)), "not of unit length"),
     (lambda count: ["text"] * count, "no matrix of numbers but list"),
-    (lambda count: np.ones((count, 1), complex), "no matrix of numbers but ndarray"),
+    (lambda count: np.ones((count, 1), complex), "no matrix of numbers but complex128"),
     (lambda count: np.full((count, 1), 1e300), "gives NaN or infinite numbers"),
     (lambda count: 1 / 0, "ZeroDivisionError"),
 ]
@@ -310,6 +311,22 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     more = list(evaluate([open_model(model)], benchmarks, output=output, precisions=["binary"]))
     assert [result.form for result in more] == [Form(16, "binary"), Form(16, "binary", True)] * 2
     assert len(read_results(output)) == 6
+
+
+def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    benchmarks = find_benchmarks([str(write_set(tmp_path / name)) for name in ("one", "two")])
+    results = evaluate(
+        [open_model("bm25")],
+        benchmarks,
+        output=tmp_path / "kept",
+        on_skip=lambda model, benchmark, error: told.append((model, str(error))),
+    )
+    assert next(results).benchmark == "one"
+    shutil.rmtree(tmp_path / "kept")
+    (tmp_path / "kept").touch()
+    assert list(results) == []
+    assert [model for model, _ in told] == ["bm25"] and "cannot write" in told[0][1]
 
 
 def test_another_model_of_the_same_name_is_evaluated_anew(

@@ -129,7 +129,8 @@ def checked(
         with np.errstate(over="ignore"):  # what is infinite is told of below
             rows = rows.astype(np.float32, copy=False)
     except (TypeError, ValueError, RuntimeError):  # the last of tensors that have a gradient
-        raise ModelError(f"model {name} gives no matrix of numbers but {type(vectors).__name__}") from None
+        kind = getattr(vectors, "dtype", type(vectors).__name__)
+        raise ModelError(f"model {name} gives no matrix of numbers but {kind}") from None
     if rows.ndim != 2 or len(rows) != count or not rows.shape[1]:
         raise ModelError(
             f"model {name} gives vectors of shape {rows.shape} for {count} texts; (n, d) is asked for"

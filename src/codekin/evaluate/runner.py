@@ -50,8 +50,8 @@ def evaluate(
 
     `task` holds for benchmarks that do not say theirs; without it that is nl2code. `sizes` are those that vectors are
     cut to, by default all that a model has. In the folder `output` results are kept; those of an earlier run with the
-    same models and data are taken from there. `on_skip` is told of what cannot be loaded or evaluated, by the model's
-    name, "" for all, and the rest goes on; without it the error is raised.
+    same models and data are taken from there. `on_skip` is told of what cannot be loaded, evaluated or kept, by the
+    model's name, "" for all, and the rest goes on; without it the error is raised.
 
     Raises InputError for a size that a model cannot be cut to and for a folder that cannot be written to, before
     anything is evaluated.
@@ -91,15 +91,15 @@ def evaluate(
                     run = _Run(model, benchmark, loaded, task, made_of, progress)
                     try:
                         results = list(run.results(asked[model.name], kinds))
+                        if output:
+                            for result in results:
+                                write_result(output, result)
                     except CodekinError as error:
                         if on_skip is None:
                             raise
                         on_skip(model.name, benchmark, error)
                         continue
-                    for result in results:
-                        if output:
-                            write_result(output, result)
-                        yield result
+                    yield from results
         except CodekinError as error:
             if on_skip is None:
                 raise

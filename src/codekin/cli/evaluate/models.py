@@ -148,11 +148,12 @@ def models(
     results = run.results(opened, chosen, Task(task) if task else None, sizes, precisions, output)
     if not results:
         raise InputError("nothing was evaluated")
-    _write(results, chosen, output, markdown, html, pooled=ablation is not None)
     if as_json:
         print_json(_described(results, run.skipped))
     else:
         _print(results, pooled=ablation is not None)
+    sys.stdout.flush()  # whatever becomes of the files
+    _write(results, chosen, output, markdown, html, pooled=ablation is not None)
     for model in opened:
         if cut := getattr(model, "truncated", 0):
             print(f"codekin: {count(cut, 'text')} longer than {model.name} reads were cut", file=sys.stderr)
