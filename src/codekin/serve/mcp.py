@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import posixpath
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 from codekin import __version__
@@ -56,6 +57,13 @@ Budget = Annotated[
 def serve_stdio(folders: Sequence[Path]) -> None:
     """Serves search in the folders to the agent that has started this process, until it closes stdin."""
     with _Tools(folders) as tools:
+
+        def end(number: int, _: FrameType | None) -> None:
+            tools.close()
+            os._exit(128 + number)  # the SDK reads stdin in a thread that nothing else ends
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
         _server(tools).run()
 
 
@@ -114,6 +122,10 @@ class _Tools:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends updates at what they have committed."""
         self._thread.shutdown()
         if self._opening.exception() is None:
             self._opening.result().close()
