@@ -43,8 +43,15 @@ def mcp(
 
     Over MCP, on stdin and stdout: an agent starts this command itself. `codekin mcp install` tells it to.
     """
+    asked = [
+        name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
     if context.invoked_subcommand:
+        if asked:
+            raise InputError(f"options of {context.invoked_subcommand} come after it")
         return
+    if not http and {"host", "port", "keys"} & {*asked}:
+        raise InputError("--host, --port and --api-key go with --http")
     folders = _checked(repositories) or [_here()]
     from codekin.serve.mcp import serve_http, serve_stdio
 
@@ -59,10 +66,6 @@ def mcp(
             started=lambda url: print(f"serving agents at {url}; Ctrl-C ends it", flush=True),
         )
         return
-    if any(
-        context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("host", "port", "keys")
-    ):
-        raise InputError("--host, --port and --api-key go with --http")
     if sys.stdin.isatty():
         print("codekin: an agent starts this and speaks on stdin; Ctrl-C ends it", file=sys.stderr)
     serve_stdio(folders)
