@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from codekin.cli.terminal import (
     DIM,
+    MARK,
     NUMBER,
     PATH,
     SYMBOL,
+    TOKENS,
     Segments,
     columns,
     linked,
@@ -161,11 +163,15 @@ def _body(result: Result, shown: Excerpt, color: bool, width: int | None) -> lis
 def _segments(result: Result, shown: Excerpt, color: bool) -> list[Segments]:
     if not color:
         return [[("", line)] for line in shown.lines]
-    from codekin.cli.highlight import highlighted_lines, mark
+    from codekin.source.highlighting import highlighted_lines, mark
 
     # All of the chunk is coloured: a window may begin within a string that only an earlier line opens.
     lines = highlighted_lines("\n".join(shown.lines), result.language, result.path)
-    return [mark(line, shown.marks.get(shown.start + i, [])) for i, line in enumerate(lines)]
+    marked = [mark(line, shown.marks.get(shown.start + i, [])) for i, line in enumerate(lines)]
+    return [
+        [(MARK if piece.marked else TOKENS.get(piece.kind, ""), piece.text) for piece in line]
+        for line in marked
+    ]
 
 
 def _lines_of(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,20 @@ NUMBER = "32"
 SYMBOL = "1;36"
 DIM = "2"
 MARK = "1;4;33"
+TOKENS = {
+    "comment": "2;3",
+    "directive": "33",
+    "keyword": "34",
+    "constant": "36",
+    "type": "36",
+    "builtin": "36",
+    "definition": "1",
+    "string": "32",
+    "heading": "1;34",
+    "strong": "1",
+    "emphasis": "3",
+}
+"""What the kinds of a token (codekin.source.highlighting) look like."""
 
 Segments = list[tuple[str, str]]
 """A line as `(style, text)` pieces."""
@@ -72,6 +87,15 @@ def painted(segments: Segments, width: int | None) -> str:
 def columns() -> int | None:
     """The width of the terminal stdout goes to; None if it isn't one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
+    """The lines of a table: the first `left` columns begin together, the others, figures, end together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        places = enumerate(zip(row, widths, strict=True))
+        cells = (cell.ljust(width) if place < left else cell.rjust(width) for place, (cell, width) in places)
+        yield "  ".join(cells).rstrip()
 
 
 def count(number: int, noun: str) -> str:

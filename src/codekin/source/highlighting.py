@@ -1,62 +1,74 @@
-"""Lines of code with their syntax coloured and the words of a query marked."""
+"""Lines of code in pieces: what kind of token each is, and whether a query's words are in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
 from pygments.token import Token, _TokenType
 from pygments.util import ClassNotFound
 
-from codekin.cli.terminal import MARK, Segments
-
-_STYLES: dict[_TokenType, str] = {
-    Token.Comment: "2;3",
-    Token.Comment.Preproc: "33",
-    Token.Keyword: "34",
-    Token.Keyword.Constant: "36",
-    Token.Keyword.Type: "36",
-    Token.Operator.Word: "34",
-    Token.Name.Builtin: "36",
-    Token.Name.Class: "1",
-    Token.Name.Decorator: "33",
-    Token.Name.Exception: "36",
-    Token.Name.Function: "1",
-    Token.Name.Tag: "34",
-    Token.Number: "36",
-    Token.String: "32",
-    Token.Generic.Heading: "1;34",
-    Token.Generic.Subheading: "1;34",
-    Token.Generic.Strong: "1",
-    Token.Generic.Emph: "3",
+_KINDS: dict[_TokenType, str] = {
+    Token.Comment: "comment",
+    Token.Comment.Preproc: "directive",
+    Token.Keyword: "keyword",
+    Token.Keyword.Constant: "constant",
+    Token.Keyword.Type: "type",
+    Token.Operator.Word: "keyword",
+    Token.Name.Builtin: "builtin",
+    Token.Name.Class: "definition",
+    Token.Name.Decorator: "directive",
+    Token.Name.Exception: "builtin",
+    Token.Name.Function: "definition",
+    Token.Name.Tag: "keyword",
+    Token.Number: "constant",
+    Token.String: "string",
+    Token.Generic.Heading: "heading",
+    Token.Generic.Subheading: "heading",
+    Token.Generic.Strong: "strong",
+    Token.Generic.Emph: "emphasis",
 }
+KINDS = frozenset(_KINDS.values())
+"""The kinds that a piece may be of, beside "" for none."""
 
 
-def highlighted_lines(text: str, language: str, path: str) -> list[Segments]:
-    """For each line of `text` its `(style, text)` segments; joined, the texts are the line."""
-    lines: list[Segments] = [[]]
-    for style, value in _tokens(text, language, path):
+class Piece(NamedTuple):
+    """A part of a line."""
+
+    kind: str
+    text: str
+    marked: bool = False
+
+
+def highlighted_lines(text: str, language: str, path: str) -> list[list[Piece]]:
+    """For each line of `text` its pieces; joined, their texts are the line.
+
+    `language` is one of `LANGUAGES`; where it has no highlighting, the name of `path` decides.
+    """
+    lines: list[list[Piece]] = [[]]
+    for kind, value in _tokens(text, language, path):
         first, *others = value.split("\n")
         if first:
-            lines[-1].append((style, first))
-        lines += [[(style, other)] if other else [] for other in others]
+            lines[-1].append(Piece(kind, first))
+        lines += [[Piece(kind, other)] if other else [] for other in others]
     return lines
 
 
-def mark(segments: Segments, spans: list[tuple[int, int]]) -> Segments:
-    """`segments` with the characters in `spans`, sorted and apart, in the style of marks."""
-    ends = list(accumulate(len(text) for _, text in segments))
+def mark(pieces: Sequence[Piece], spans: Sequence[tuple[int, int]]) -> list[Piece]:
+    """The pieces of a line, those marked that are in `spans`: offsets, sorted and apart."""
+    ends = list(accumulate(len(piece.text) for piece in pieces))
     cuts = sorted({0, *ends, *(offset for span in spans for offset in span if ends and offset <= ends[-1])})
-    line = "".join(text for _, text in segments)
-    marked: Segments = []
-    segment = 0
+    line = "".join(piece.text for piece in pieces)
+    marked: list[Piece] = []
+    place = 0
     for start, end in pairwise(cuts):
-        while ends[segment] <= start:
-            segment += 1
+        while ends[place] <= start:
+            place += 1
         inside = any(first <= start < last for first, last in spans)
-        marked.append((MARK if inside else segments[segment][0], line[start:end]))
+        marked.append(Piece(pieces[place].kind, line[start:end], inside))
     return marked
 
 
@@ -66,8 +78,8 @@ def _tokens(text: str, language: str, path: str) -> Iterator[tuple[str, str]]:
         yield "", text
         return
     # Unprocessed: get_tokens would strip blank lines at both ends and so move every line number.
-    for _, kind, value in lexer.get_tokens_unprocessed(text):
-        yield _style(kind), value
+    for _, token, value in lexer.get_tokens_unprocessed(text):
+        yield _kind(token), value
 
 
 def _lexer(language: str, path: str) -> Lexer | None:
@@ -81,9 +93,9 @@ def _lexer(language: str, path: str) -> Lexer | None:
         return None
 
 
-def _style(kind: _TokenType | None) -> str:
-    while kind is not None:
-        if style := _STYLES.get(kind):
-            return style
-        kind = kind.parent
+def _kind(token: _TokenType | None) -> str:
+    while token is not None:
+        if kind := _KINDS.get(token):
+            return kind
+        token = token.parent
     return ""
