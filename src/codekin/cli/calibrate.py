@@ -9,6 +9,7 @@ import click
 
 from codekin.cli import options
 from codekin.cli.meter import Counting
+from codekin.cli.terminal import aligned
 from codekin.tasks import Task
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ def _print(found: TaskCalibration) -> None:
     for name, scores in (("related", found.related), ("hard", found.hard), ("unrelated", found.unrelated)):
         levels = (scores.quantiles.get(percent, math.nan) for percent in ("5", "25", "50", "75", "95"))
         rows.append([name, f"{scores.count:,}", f"{scores.mean:.3f}", *(f"{level:.3f}" for level in levels)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for kind, *figures in rows:
-        cells = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
-        print("  " + "  ".join([kind.ljust(widths[0]), *cells]))
+    for line in aligned(rows):
+        print(f"  {line}")
     thresholds = ", ".join(f"{rate} at {score:.3f}" for rate, score in found.thresholds.items())
     print(f"  AUC {found.auc:.3f}, against hard pairs {found.hard_auc:.3f}")
     print(

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 
 import codekin
 from codekin.cli import options
-from codekin.cli.terminal import size
+from codekin.cli.terminal import aligned, size
 from codekin.errors import InputError
 from codekin.replacing import replacing
 from codekin.tasks import Role
@@ -82,9 +82,7 @@ def _print_table(known: Sequence[ModelInfo], speeds: dict[str, Speeds]) -> None:
                 _rounded(speed["documents"]) if speed else "",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(aligned(rows, left=len(rows[0]))))
     print("\n* the default")
     if not speeds:
         print("codekin models --measure adds how fast they are on this machine")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codekin.cli import options
+from codekin.cli.terminal import aligned
 
 if TYPE_CHECKING:
     from codekin.data import DataSet
@@ -67,6 +68,5 @@ def _print(found: list[DataSet]) -> None:
         average = " *" if entry.average else ""
         use, task, kind = entry.use.value, entry.task.value, entry.kind.value
         rows.append((entry.name + average, use, task, kind, entry.licence + terms, entry.split))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows if found else ():
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned(rows, left=len(rows[0])) if found else ():
+        print(line)

@@ -12,7 +12,7 @@ import click
 
 from codekin.cli import options
 from codekin.cli.meter import Counting
-from codekin.cli.terminal import count, visible
+from codekin.cli.terminal import aligned, count, visible
 
 if TYPE_CHECKING:
     from codekin.data import MiningProgress, Pair
@@ -97,7 +97,5 @@ def _print(target: Path, found: Counter[tuple[str, str]]) -> None:
     sums = [sum(number for (of, _), number in found.items() if of == task) for task in tasks]
     if found:
         rows.append(["all", *(f"{number:,}" for number in sums), f"{found.total():,}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers in rows:
-        figures = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
-        print("  ".join([name.ljust(widths[0]), *figures]))
+    for line in aligned(rows):
+        print(line)

@@ -13,7 +13,7 @@ import click
 
 from codekin.cli import options
 from codekin.cli.meter import Meter
-from codekin.cli.terminal import count, duration, visible
+from codekin.cli.terminal import aligned, count, duration, visible
 from codekin.errors import InputError
 
 if TYPE_CHECKING:
@@ -207,10 +207,7 @@ def _print(summaries: Sequence[Summary], budget: int) -> None:
             for summary in summaries
         ),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *figures in rows:
-        cells = (figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True))
-        print("  ".join([name.ljust(widths[0]), *cells]).rstrip())
+    print("\n".join(aligned(rows)))
 
 
 def _milliseconds(seconds: float) -> str:
