@@ -18,6 +18,20 @@ NUMBER = "32"
 SYMBOL = "1;36"
 DIM = "2"
 MARK = "1;4;33"
+TOKENS = {
+    "comment": "2;3",
+    "directive": "33",
+    "keyword": "34",
+    "constant": "36",
+    "type": "36",
+    "builtin": "36",
+    "definition": "1",
+    "string": "32",
+    "heading": "1;34",
+    "strong": "1",
+    "emphasis": "3",
+}
+"""What the kinds of a token (codekin.source.highlighting) look like."""
 
 Segments = list[tuple[str, str]]
 """A line as `(style, text)` pieces."""
