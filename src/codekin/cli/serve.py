@@ -17,7 +17,7 @@ from codekin.errors import MissingExtraError
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Serve search in this folder. Repeatable.  [default: here, in a work tree of git]",
+    help="Serve search in this folder. Repeatable.",
 )
 @options.model
 @options.host
@@ -56,7 +56,7 @@ def serve(
     models = SharedEmbedders()
     try:
         embedder = models(model or DEFAULT_MODEL)
-        with Repositories(repositories or _here(), model=model, models=models) as served:
+        with Repositories(repositories, model=model, models=models) as served:
             what = ", ".join([embedder.name, *served.names])
             serve_http(
                 embedder,
@@ -68,9 +68,3 @@ def serve(
             )
     finally:
         models.close()
-
-
-def _here() -> list[Path]:
-    """The current folder, if it belongs to a project: nobody wants all of a home folder or a machine indexed."""
-    here = Path.cwd()
-    return [here] if any((folder / ".git").exists() for folder in (here, *here.parents)) else []

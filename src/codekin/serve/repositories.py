@@ -14,6 +14,7 @@ from threading import Lock
 from types import TracebackType
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from codekin.errors import CodekinError, InputError
 from codekin.search import CodeIndex, Contents, Load, Mode, Result, Status, UpdateProgress, search_together
@@ -79,6 +80,8 @@ class Repositories:
     def __init__(
         self, paths: Iterable[str | Path], *, model: str | None = None, models: SharedEmbedders | None = None
     ) -> None:
+        # Two threads of numpy's that wait for each other on busy cores cost thrice the work of a query.
+        threadpool_limits(1, user_api="blas")
         self._models = models or SharedEmbedders()
         self._own_models = models is None
         self._by_name: dict[str, _Repository] = {}
@@ -334,6 +337,7 @@ class _Repository:
         if self._ended:
             raise _EndedError
         self._progress = progress
+        self._has_chunks = self._has_chunks or progress.files > 0
 
 
 def _is_inside(root: Path, path: str) -> bool:
