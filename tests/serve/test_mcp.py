@@ -396,6 +396,7 @@ def test_http_answers_this_machine_or_who_has_a_key(tree: Path, environment: dic
         assert status(url, Host="example.com") == 403
         assert status(url, Origin="https://example.com") == 403
         assert httpx2.get(url.removesuffix("/mcp"), headers=accept).status_code == 404
+        assert httpx2.get(url, headers=accept).status_code == 405
     with listening(tree, environment, "--api-key", "one", "--api-key", "two") as url:
         assert status(url) == 401
         assert status(url, Authorization="Bearer three") == 401

@@ -71,7 +71,9 @@ def serve_http(
     folders: Sequence[Path], limits: Limits, *, host: str, port: int, started: Callable[[str], None]
 ) -> None:
     """Serves search in the folders to agents over streamable HTTP at /mcp; see `codekin.serve.http.run`."""
-    from codekin.serve.guard import Guard
+    from starlette.responses import Response
+
+    from codekin.serve.guard import Guard, Receive, Scope, Send
     from codekin.serve.http import run
 
     # The guard refuses other hosts, and this other pages, where nobody has to show a key.
@@ -81,8 +83,16 @@ def serve_http(
         app = _server(tools).streamable_http_app(
             streamable_http_path=_PATH, json_response=True, stateless_http=True, transport_security=checks
         )
+
+        async def posts(scope: Scope, receive: Receive, send: Send) -> None:
+            """The app without the stream of messages that a client may ask for by GET: none would ever come."""
+            if scope["type"] == "http" and scope["path"] == _PATH and scope["method"] != "POST":
+                await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
         run(
-            Guard(app, limits),
+            Guard(posts, limits),
             limits,
             host=host,
             port=port,
