@@ -12,7 +12,6 @@ command can: with `--semble` (pip install semble) semble as a library, with the 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -86,12 +85,12 @@ def search_with(index: CodeIndex, weights: Weights) -> Search:
 
 
 def run(repositories: Sequence[Repository], systems: Sequence[System]) -> list[Measured]:
-    measured: list[Measured] = []
-    for repository in repositories:
-        for system in systems:
-            with tempfile.TemporaryDirectory() as work:
-                measured += measure(repository, system, Path(work), budget=BUDGET)
-    return measured
+    return [
+        found
+        for repository in repositories
+        for system in systems
+        for found in measure(repository, system, budget=BUDGET)
+    ]
 
 
 def main() -> None:

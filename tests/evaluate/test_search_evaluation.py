@@ -129,10 +129,7 @@ def figures(tmp_path: Path, printed: list[str], answers: list[Place], budget: in
     root = write(tmp_path / "root", files)
     (root / "out.txt").write_text("\n".join(printed))
     repository = Repository("r", "", (Question("what", tuple(answers)),), lambda place: root)
-    (tmp_path / "run").mkdir()
-    [one] = measure(
-        repository, Command("cat", "sh -c 'cat out.txt' {query}"), tmp_path / "run", budget=budget
-    )
+    [one] = measure(repository, Command("cat", "sh -c 'cat out.txt' {query}"), budget=budget)
     return one.answers[0]
 
 
@@ -197,8 +194,7 @@ def test_the_question_is_one_word_of_the_command_whatever_is_in_it(tmp_path: Pat
     text = 'what\'s {repository} "here" $HOME; {query}'
     (root / "find.py").write_text((root / "find.py").read_text().replace("WANTED", repr([text])))
     repository = Repository("r", "", (Question(text, (Place("a.py"),)),), lambda place: root)
-    (tmp_path / "run").mkdir()
-    [one] = measure(repository, Command("p", GREP), tmp_path / "run", budget=100)
+    [one] = measure(repository, Command("p", GREP), budget=100)
     assert one.answers[0].ndcg == 1
     assert one.index_seconds is None
     assert len(one.answers[0].seconds) == 1
@@ -215,9 +211,8 @@ def test_the_question_is_one_word_of_the_command_whatever_is_in_it(tmp_path: Pat
 )
 def test_a_peer_at_fault_is_one_line(tmp_path: Path, template: str, reason: str) -> None:
     repository = Repository("r", "", (Question("q", ()),), lambda place: tmp_path)
-    (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match=reason) as caught:
-        measure(repository, Command("p", template), tmp_path / "run", budget=1)
+        measure(repository, Command("p", template), budget=1)
     assert "\n" not in str(caught.value)
 
 
@@ -285,11 +280,8 @@ def test_trees_that_cannot_be_are_refused(bench: Path, tmp_path: Path, change: o
 
 def test_our_search_is_measured_in_every_mode(bench: Path, tmp_path: Path) -> None:
     [repository] = read_repositories(bench, names=["beside"])
-    (tmp_path / "run").mkdir()
     told: list[tuple[int, int]] = []
-    found = measure(
-        repository, Codekin(), tmp_path / "run", budget=2000, progress=lambda *at: told.append(at)
-    )
+    found = measure(repository, Codekin(), budget=2000, progress=lambda *at: told.append(at))
     assert [one.search for one in found] == ["codekin-static hybrid", "codekin-static semantic", "lexical"]
     assert told[-1] == (6, 6)
     for one in found:
@@ -297,7 +289,7 @@ def test_our_search_is_measured_in_every_mode(bench: Path, tmp_path: Path) -> No
         assert [len(answer.seconds) for answer in one.answers] == [5, 5]
         assert [answer.ndcg for answer in one.answers] == [1.0, 1.0]
         assert [answer.recall for answer in one.answers] == [1.0, 1.0]
-    [only] = measure(repository, Codekin(modes=[Mode.LEXICAL]), _empty(tmp_path / "again"), budget=10)
+    [only] = measure(repository, Codekin(modes=[Mode.LEXICAL]), budget=10)
     assert only.answers[0].recall == 0  # the function takes 80 tokens
 
 
@@ -306,18 +298,11 @@ def test_a_question_is_embedded_each_time_that_it_is_asked(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     [repository] = read_repositories(bench, names=["beside"])
-    [only] = measure(
-        repository, Codekin(str(decoder), [Mode.SEMANTIC]), _empty(tmp_path / "run"), budget=2000
-    )
+    [only] = measure(repository, Codekin(str(decoder), [Mode.SEMANTIC]), budget=2000)
     assert all(answer.hits for answer in only.answers)
     [cache] = (tmp_path / "cache").rglob("vectors-*.sqlite")
     with sqlite3.connect(cache) as db:
         assert db.execute("SELECT count(*) FROM vectors").fetchone() == (2,)  # a function in each file
-
-
-def _empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def test_summaries_are_means_of_the_repositories_means() -> None:

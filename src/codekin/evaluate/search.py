@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -199,31 +200,28 @@ def _hit(root: Path, line: str) -> Hit | None:
 def measure(
     repository: Repository,
     system: System,
-    work: Path,
     *,
     budget: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
-    """A system's searches on one repository, in `work`, an empty folder.
+    """A system's searches on one repository, in a temporary folder.
 
     Each question is asked for the best ten, `system.runs` times by the clock, and once more for as many as `budget`
     tokens may be spent on. `progress` is called with the questions done, and all of them.
     """
-    tree, kept = work / "tree", work / "index"
-    tree.mkdir()
-    kept.mkdir()
-    root = repository.checkout(tree)
-    started = time.perf_counter()
     found: list[Measured] = []
-    with system.open(root, kept) as searches:
-        seconds = time.perf_counter() - started if system.indexes else None
-        total = len(searches) * len(repository.questions)
-        for name, search in searches.items():
-            answers = []
-            for question in repository.questions:
-                answers.append(_answer(search, question, system.runs, budget))
-                progress(len(found) * len(repository.questions) + len(answers), total)
-            found.append(Measured(name, repository.name, repository.language, seconds, tuple(answers)))
+    with tempfile.TemporaryDirectory() as tree, tempfile.TemporaryDirectory() as kept:
+        root = repository.checkout(Path(tree))
+        started = time.perf_counter()
+        with system.open(root, Path(kept)) as searches:
+            seconds = time.perf_counter() - started if system.indexes else None
+            total = len(searches) * len(repository.questions)
+            for name, search in searches.items():
+                answers = []
+                for question in repository.questions:
+                    answers.append(_answer(search, question, system.runs, budget))
+                    progress(len(found) * len(repository.questions) + len(answers), total)
+                found.append(Measured(name, repository.name, repository.language, seconds, tuple(answers)))
     return found
 
 

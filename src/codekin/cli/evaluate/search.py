@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -185,8 +184,7 @@ def _measure(repositories: Sequence[Repository], systems: Sequence[System], budg
                 def tell(done: int, total: int, before: int = before, name: str = repository.name) -> None:
                     meter.show((before + done / total) / steps, visible(name))
 
-                with tempfile.TemporaryDirectory() as work:
-                    measured += measure(repository, system, Path(work), budget=budget, progress=tell)
+                measured += measure(repository, system, budget=budget, progress=tell)
     return measured
 
 
