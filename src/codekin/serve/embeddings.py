@@ -141,7 +141,7 @@ class Service:
     def __init__(self, embedder: SharedEmbedder) -> None:
         self.embedder = embedder
         path = Path(embedder.name).expanduser()
-        local = path.resolve().name if path.exists() else ""
+        local = path.absolute().name if path.exists() else ""
         self.id = local or embedder.name
         self._names = {self.id, embedder.name, embedder.name.rpartition("/")[2]}
         self._began = int(time.time())

@@ -117,6 +117,8 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not self._in_headers and (self.cycle is None or self.cycle.response_complete):
+            self._begin_headers()
         if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
