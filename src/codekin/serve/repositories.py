@@ -23,7 +23,7 @@ from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task
 
 _PATIENCE_SECONDS = 5.0  # that queries wait for an update; a longer one goes on beside them
-_REST = 10  # times what an update took pass before the next: looking takes a tenth of one core at most
+_REST = 10  # times what it takes to see that nothing has changed: looking takes a tenth of one core at most
 _PAUSE_SECONDS = 10.0  # after an update that failed
 
 
@@ -69,9 +69,10 @@ class Repositories:
     """The indexes of the folders `paths`, each under a name of its own: the folder's, or with a number after it.
 
     Any threads may use it at once. Before a query, files that changed are read again, where the last look is longer
-    ago than ten times what it took; an update that takes longer than some seconds goes on beside the queries, which
+    ago than ten times what a look takes; an update that takes longer than some seconds goes on beside the queries, which
     are then answered from what is there. `model` is that of `CodeIndex`; `models` are those that are loaded already,
-    by default none. Nothing outside the folders is read: a link that leads out of its folder has no results and no
+    by default none. `beside` says that the indexes are further ones, made with `model` to be compared with those that
+    the folders have. Nothing outside the folders is read: a link that leads out of its folder has no results and no
     lines.
 
     Raises InputError for a path that is no folder, and StoreError where an index is made with another model.
@@ -281,7 +282,7 @@ class _Repository:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"index {self.root.name}")
         self._turn = Lock()
         self._update: Future[None] | None = None
-        self._began = self._due = 0.0
+        self._began = self._due = self._looking = 0.0
         self._progress: UpdateProgress | None = None
         self._problem: str | None = None
         self._ended = False
@@ -322,7 +323,9 @@ class _Repository:
         rest = 0.0
         try:
             if self._writer.writable:
-                self._writer.update(progress=self._note)
+                report = self._writer.update(progress=self._note)
+                if not (report.added or report.changed or report.removed):
+                    self._looking = report.seconds
             self._problem, self.is_whole = None, True
         except _EndedError:
             pass
@@ -330,8 +333,7 @@ class _Repository:
             self._problem, rest = str(error), _PAUSE_SECONDS
         finally:
             self._progress = None
-            now = time.monotonic()
-            self._due = now + max(rest, _REST * (now - self._began))
+            self._due = time.monotonic() + max(rest, _REST * self._looking)
 
     def _note(self, progress: UpdateProgress) -> None:
         if self._ended:
