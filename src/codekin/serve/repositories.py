@@ -344,7 +344,7 @@ class _Repository:
 
 def _is_inside(root: Path, path: str) -> bool:
     """Whether a path of an index leads to a file below its root, links followed."""
-    return os.path.realpath(root / path).startswith(f"{str(root).rstrip('/')}/")
+    return "\0" not in path and os.path.realpath(root / path).startswith(f"{str(root).rstrip('/')}/")
 
 
 def _check_inside(root: Path, path: str) -> None:
