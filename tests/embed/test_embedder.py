@@ -170,8 +170,8 @@ def test_unknown_models_name_the_known(name: str) -> None:
 
 
 def test_a_transformer_of_another_kind_is_refused(tmp_path: Path) -> None:
-    folder = tiny_model(tmp_path / "m", architectures=["BertModel"])
-    with pytest.raises(ModelError, match=r"config\.json: architecture BertModel"):
+    folder = tiny_model(tmp_path / "m", architectures=["RobertaModel"])
+    with pytest.raises(ModelError, match=r"config\.json: architecture RobertaModel"):
         Embedder(str(folder))
 
 
@@ -185,6 +185,23 @@ def test_files_that_disagree(tmp_path: Path) -> None:
         Embedder(str(folder))
     with pytest.raises(ModelError, match="sizes"):
         Embedder(str(tiny_model(tmp_path / "n", sizes=[1, 3])))
+
+
+def test_a_repeated_token_counts_its_power(tmp_path: Path) -> None:
+    model = Embedder(str(tiny_model(tmp_path / "m", count_exponent=0.5)))
+    twice = round(2**0.5 * 256) / 256
+    # four reads (6, 0) + file (0, 2); two reads + two files
+    expected = np.array([[6, 2], [3 * twice, 2 * twice]])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    texts = ["read read file read read", "file read file read"]
+    np.testing.assert_allclose(model.encode(texts), expected, atol=1e-7)
+    np.testing.assert_array_equal(model.encode(texts)[1], model.encode([texts[1]])[0])
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "1", True, None])
+def test_a_power_that_cannot_be(tmp_path: Path, wrong: object) -> None:
+    with pytest.raises(ModelError, match="count_exponent must be above 0 and at most 1"):
+        Embedder(str(tiny_model(tmp_path / "m", count_exponent=wrong)))
 
 
 def test_fingerprint_follows_every_file(tmp_path: Path) -> None:
@@ -212,10 +229,10 @@ def test_available_models() -> None:
     assert models[0].bytes < 30_000_000
 
 
-def test_model2vec_agrees_on_our_model(embedder: Embedder) -> None:
+def test_model2vec_agrees_on_our_model_but_for_repeated_words(embedder: Embedder) -> None:
     model2vec = pytest.importorskip("model2vec")
     theirs = model2vec.StaticModel.from_pretrained(BUNDLED.config.parent)
-    texts = [CODE, "where are failed requests retried", "HTTPServerError naïve", ""]
+    texts = ["def add(a, b):", "where are failed requests retried", "HTTPServerError naïve", ""]
     np.testing.assert_allclose(embedder.encode(texts), theirs.encode(texts), atol=1e-5)
 
 

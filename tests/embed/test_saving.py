@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from codekin import Embedder, Role, Task
+from codekin.embed import DEFAULT_MODEL, static
 from codekin.errors import InputError, ModelError
 from codekin.tasks import instruction
 
@@ -17,6 +19,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
+BUNDLED = Path(static.__file__).parent / "models" / DEFAULT_MODEL
 TEXTS = [
     "def read(path):\n    return open(path).read()",
     "x",
@@ -143,7 +146,10 @@ def test_latent_attention_is_for_codekin_alone(make_checkpoint: MakeCheckpoint, 
 
 
 def test_a_static_model_is_sentence_transformers_static_embedding(tmp_path: Path) -> None:
-    model = Embedder()
+    shutil.copytree(BUNDLED, tmp_path / "plain")
+    config = tmp_path / "plain" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "count_exponent": 1}))
+    model = Embedder(tmp_path / "plain")
     model.save(tmp_path / "saved")
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     texts = [*TEXTS, "parseHTTPResponse naïve_Ångström [UNK]"]
@@ -152,3 +158,15 @@ def test_a_static_model_is_sentence_transformers_static_embedding(tmp_path: Path
     again = Embedder(tmp_path / "saved")
     np.testing.assert_array_equal(again.encode(texts), expected)
     assert again.sizes == model.sizes
+
+
+def test_a_static_model_that_damps_counts_keeps_doing_so(tmp_path: Path) -> None:
+    model = Embedder()
+    model.save(tmp_path / "saved")
+    texts = ["read read read a file", "read a file"]
+    saved = Embedder(tmp_path / "saved").encode(texts)
+    np.testing.assert_array_equal(saved, model.encode(texts))
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode(texts)
+    np.testing.assert_allclose(theirs[1], saved[1], atol=1e-5)
+    assert np.abs(theirs[0] - saved[0]).max() > 0.01
+    assert "codekin alone" in (tmp_path / "saved" / "README.md").read_text()

@@ -13,12 +13,13 @@ torch = pytest.importorskip("torch")
 
 from synonyms import SYNONYMS, synonym_pairs  # noqa: E402
 
-from codekin.data import write_pairs  # noqa: E402
+from codekin.data import Pair, write_pairs  # noqa: E402
 from codekin.embed import Embedder  # noqa: E402
 from codekin.embed.safetensors import write_safetensors  # noqa: E402
 from codekin.errors import InputError, ModelError  # noqa: E402
+from codekin.tasks import Task  # noqa: E402
 from codekin.train import load_recipe, train_static  # noqa: E402
-from codekin.train.static.run import distinct, split  # noqa: E402
+from codekin.train.static.run import distinct, split, typed  # noqa: E402
 from codekin.train.static.stages import ndcg_at_10  # noqa: E402
 from codekin.train.static.student import Bags, StaticStudent  # noqa: E402
 from codekin.train.static.teacher import Teacher, VectorCache  # noqa: E402
@@ -34,6 +35,7 @@ source = "pairs.jsonl"
 pairs = 10000
 held_out = 0.15
 max_tokens = 64
+named = 0.0
 [vocabulary]
 size = 400
 min_texts = 2
@@ -46,6 +48,7 @@ max_tokens = 16
 dimensions = 16
 sizes = [8, 16]
 frequency = 1e-3
+count_exponent = 0.5
 [distil]
 epochs = 1
 batch = 64
@@ -105,7 +108,10 @@ def _teacher(folder: Path, dimensions: int = 24) -> Path:
     write_safetensors(folder / "model.safetensors", tensors)
     config = {
         "model_type": "bert",
+        "vocab_size": len(vocabulary),
         "hidden_size": dimensions,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
         "num_hidden_layers": 1,
         "num_attention_heads": 4,
         "layer_norm_eps": 1e-12,
@@ -186,7 +192,7 @@ def test_teacher_vectors_survive_a_killed_run(run, tmp_path: Path) -> None:  # t
 
 
 def test_a_folder_that_is_no_teacher(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"config\.json is missing"):
+    with pytest.raises(ModelError, match="is no model: config.json"):
         Teacher(tmp_path, max_tokens=8)
 
 
@@ -203,13 +209,35 @@ def test_vocabulary_takes_frequent_words_and_known_pieces() -> None:
 
 def test_student_sums_weighted_tokens() -> None:
     tokenizer = word_piece([UNKNOWN, "a", "b"])
-    bags = Bags.of(tokenizer, ["a b b", "zz", "b", "a a a a"], max_tokens=3)
+    bags = Bags.of(tokenizer, ["a b b", "zz", "b", "a a a a"], max_tokens=3, count_exponent=1)
     vectors = np.array([[9, 9], [1, 0], [0, 2]], dtype=np.float32)
     student = StaticStudent(vectors, np.array([1.0, 0.5, 2.0], dtype=np.float32))
     expected = [[0.5, 8.0], [0.0, 0.0], [0.0, 4.0], [1.5, 0.0]]
     np.testing.assert_allclose(student.embed(bags).numpy(), expected, atol=1e-6)
     rows = np.array([3, 0])
     np.testing.assert_allclose(student(*bags.batch(rows)).detach().numpy(), [[1.5, 0], [0.5, 8]], atol=1e-6)
+
+
+def test_a_repeated_token_counts_its_root() -> None:
+    tokenizer = word_piece([UNKNOWN, "a", "b"])
+    bags = Bags.of(tokenizer, ["a a a a b", "b b"], max_tokens=9, count_exponent=0.5)
+    assert bags.counts.tolist() == [2.0, 1.0, pytest.approx(2**0.5, abs=1 / 512)]
+
+
+def test_queries_name_their_language() -> None:
+    pairs = [
+        Pair("read a file", "x = 1", Task.NL2CODE, language=language, source=str(n))
+        for language in ("cpp", "python", "markdown")
+        for n in range(300)
+    ]
+    queries = typed(pairs, 0.5, seed=3)
+    assert queries == typed(pairs, 0.5, seed=3)
+    assert set(queries[:300]) == {
+        "read a file", "c++ read a file", "read a file c++", "how to read a file in c++", "read a file in c++",
+    }  # fmt: skip
+    assert 110 < sum("python" in query for query in queries[300:600]) < 190
+    assert set(queries[600:]) == {"read a file"}
+    assert typed(pairs, 0.0, seed=3) == ["read a file"] * 900
 
 
 def test_export_keeps_directions() -> None:

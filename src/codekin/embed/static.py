@@ -27,6 +27,8 @@ _MEMO_WORD_BYTES = 64
 # A batch's count matrix is dense (texts x distinct tokens): 64 chunks of code keep it within the L2 cache.
 _BATCH_TEXTS = 64
 _BATCH_BYTES = 1 << 20
+# Powers of counts are kept to 8 bits after the point, so that sums stay exact.
+_COUNT_STEPS = 256
 # What model2vec takes where the configuration does not say.
 _DEFAULT_MAX_LENGTH = 512
 
@@ -36,7 +38,8 @@ class StaticModel:
 
     Configuration keys beyond model2vec's: `words` true says that the tokenizer treats every run of ASCII
     letters, digits and non-ASCII characters on its own, whatever stands around it, which lets the model look
-    words up instead of tokenising them again; `sizes` lists the Matryoshka sizes (arXiv 2205.13147).
+    words up instead of tokenising them again; `sizes` lists the Matryoshka sizes (arXiv 2205.13147); a token that
+    occurs c times counts c ** `count_exponent` (default 1): below 1, what a text says often drowns out less.
 
     Raises ModelError where the files disagree with one another.
     """
@@ -75,6 +78,7 @@ class StaticModel:
 
         self.dimensions = int(self._table.shape[1])
         self.sizes = _sizes(config.get("sizes"), self.dimensions, files)
+        self.count_exponent = _count_exponent(config.get("count_exponent", 1), files)
         self._max_length = config.get("max_length", _DEFAULT_MAX_LENGTH)
         self._max_characters = None
         if self._max_length is not None:
@@ -116,7 +120,8 @@ class StaticModel:
     def export(self) -> tuple[NDArray[np.float32], str]:
         """The model as one row a token, (v, d), and its tokenizer.json, which cuts texts itself.
 
-        The rows hold the weights, and zeros for the token that is left out: a text's vector is their plain sum.
+        The rows hold the weights, and zeros for the token that is left out: a text's vector is their plain sum,
+        where `count_exponent` is 1.
         """
         rows = self._table if self._mapping is None else self._table[self._mapping]
         rows = rows.astype(np.float32)
@@ -154,8 +159,8 @@ class StaticModel:
     def _sum(self, tokens: list[NDArray[np.int32]], dimensions: int) -> NDArray[np.float32]:
         """Counts (n, u) times the vectors of the u distinct tokens, then unit length.
 
-        In float64: with an int8 table and weights of few bits every product and sum is exact, so that a text's
-        vector does not depend on the order in which the matrix product adds, and so not on its batch.
+        In float64: with an int8 table, and weights and counts of few bits, every product and sum is exact, so that a
+        text's vector does not depend on the order in which the matrix product adds, and so not on its batch.
         """
         flat = np.concatenate(tokens)
         present = np.zeros(self._column.size, dtype=bool)
@@ -170,10 +175,18 @@ class StaticModel:
         rows = table.astype(np.float64)
         if self._weights is not None:
             rows *= self._weights[distinct, None]
-        sums = counts.reshape(len(tokens), distinct.size).astype(np.float64) @ rows
+        sums = damped(counts, self.count_exponent).reshape(len(tokens), distinct.size) @ rows
         length = np.sqrt(np.einsum("nd,nd->n", sums, sums))
         unit = sums / np.where(length > 0, length, 1.0)[:, None]
         return unit.astype(np.float32)
+
+
+def damped(counts: NDArray[np.integer[Any]], exponent: float) -> NDArray[np.float64]:
+    """What each of `counts` counts: itself to the power of `exponent`, to 1/256; the shape stays."""
+    if exponent == 1:
+        return counts.astype(np.float64)
+    powers = np.arange(counts.max(initial=0) + 1) ** exponent
+    return np.asarray((np.rint(powers * _COUNT_STEPS) / _COUNT_STEPS)[counts])
 
 
 def _one_thread() -> AbstractContextManager[object]:
@@ -207,6 +220,12 @@ def _sizes(listed: Any, dimensions: int, files: StaticFiles) -> tuple[int, ...]:
     ):
         raise ModelError(f"{files.config}: sizes {listed} do not fit vectors of {dimensions} numbers")
     return tuple(sorted(listed))
+
+
+def _count_exponent(given: Any, files: StaticFiles) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= 1:
+        raise ModelError(f"{files.config}: count_exponent must be above 0 and at most 1, not {given!r}")
+    return float(given)
 
 
 def _unknown_token(tokenizer: Tokenizer) -> int:

@@ -26,12 +26,12 @@ class Weights:
     """What each signal counts. 0 (1 for a factor) switches it off."""
 
     semantic: float = 1.0
-    lexical: float = 1.0
+    lexical: float = 0.7
     defines: float = 0.4
-    stem: float = 2.0
+    stem: float = 2.5
     folder: float = 0.6
     symbol: float = 1.5
-    support: float = 0.4
+    support: float = 0.3
     unasked: bool = True
     repeat: float = 0.4
 

@@ -24,12 +24,14 @@ RECIPES = Path(__file__).parent / "recipes"
 class Data:
     """At most `pairs` pairs are trained on; `held_out` of all, by whole sources, measure the run instead.
 
-    `source` is a file of pairs, or "corpus": what is mined from the packages that `codekin.data` pins.
+    `source` is a file of pairs, or "corpus": what is mined from the packages that `codekin.data` pins. A share `named`
+    of the queries trained on names the language of what it looks for.
     """
 
     source: str
     pairs: int
     held_out: float
+    named: float
     max_tokens: int
 
 
@@ -56,11 +58,15 @@ class Teaching:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`frequency` is the a of SIF weights, a / (a + p(token)), which the token weights start from."""
+    """`frequency` is the a of SIF weights, a / (a + p(token)), which the token weights start from.
+
+    A token that a text holds c times counts c ** `count_exponent`.
+    """
 
     dimensions: int
     sizes: tuple[int, ...]
     frequency: float
+    count_exponent: float
 
 
 @dataclass(frozen=True, slots=True)

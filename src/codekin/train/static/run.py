@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -29,6 +30,16 @@ _MAX_HELD_OUT = 4000
 _TASKS = (Task.NL2CODE, Task.QA)
 # The words of this many pairs, a random part of all, make the same vocabulary as those of millions.
 _VOCABULARY_PAIRS = 150_000
+# How questions to a search engine name a language; "python ..." is the form of most, so it stands twice.
+_TYPED = (
+    "{language} {query}",
+    "{language} {query}",
+    "{query} {language}",
+    "how to {query} in {language}",
+    "{query} in {language}",
+)
+_SPOKEN = {"cpp": "c++", "csharp": "c#", "go": "golang", "tsx": "typescript"}
+_PROSE = ("markdown", "rst", "text")
 
 
 @dataclass(frozen=True)
@@ -83,10 +94,13 @@ def train_static(choices: StaticRecipe, *, output: Path, log: Callable[[str], No
     matrix = cache.matrix()
     project = Projection(matrix[cache.rows(taught_texts)], choices.model.dimensions)
 
-    queries = Bags.of(tokenizer, [pair.query for pair in training], limit)
-    documents = Bags.of(tokenizer, [pair.document for pair in training], limit)
-    unseen_queries = Bags.of(tokenizer, [pair.query for pair in held_out], limit)
-    unseen_documents = Bags.of(tokenizer, [pair.document for pair in held_out], limit)
+    def bags(texts: Sequence[str], max_tokens: int) -> Bags:
+        return Bags.of(tokenizer, texts, max_tokens, choices.model.count_exponent)
+
+    queries = bags(typed(training, choices.data.named, choices.seed), limit)
+    documents = bags([pair.document for pair in training], limit)
+    unseen_queries = bags([pair.query for pair in held_out], limit)
+    unseen_documents = bags([pair.document for pair in held_out], limit)
 
     def judge(student: StaticStudent) -> float:
         return ndcg_at_10(student.embed(unseen_queries), student.embed(unseen_documents))
@@ -98,7 +112,7 @@ def train_static(choices: StaticRecipe, *, output: Path, log: Callable[[str], No
     log(f"start: held-out nDCG@10 {start_ndcg:.4f}")
 
     targets = project(matrix[cache.rows(taught_texts)])
-    taught_bags = Bags.of(tokenizer, taught_texts, choices.distil.max_tokens)
+    taught_bags = bags(taught_texts, choices.distil.max_tokens)
     for epoch, loss in enumerate(distil(student, taught_bags, targets, sizes, choices.distil, rng), 1):
         log(f"distil: epoch {epoch}, loss {loss:.4f}")
     distilled_ndcg = judge(student)
@@ -121,7 +135,14 @@ def train_static(choices: StaticRecipe, *, output: Path, log: Callable[[str], No
             )
     finally:
         torch.set_flush_denormal(False)
-    write_model(output / "model", student, tokenizer, sizes, choices.licence)
+    write_model(
+        output / "model",
+        student,
+        tokenizer,
+        sizes=sizes,
+        count_exponent=choices.model.count_exponent,
+        licence=choices.licence,
+    )
     return StaticReport(
         pairs=dict(Counter(languages).most_common()),
         held_out=len(held_out),
@@ -165,6 +186,19 @@ def split(pairs: list[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
     if not chosen:
         raise InputError(f"no source of the pairs is small enough to hold {share:g} of them out")
     return [p for p in pairs if p.source not in chosen], [p for p in pairs if p.source in chosen]
+
+
+def typed(pairs: Sequence[Pair], share: float, seed: int) -> list[str]:
+    """The pairs' queries, about `share` of them naming the language of what they look for, as people type them."""
+    random = Random(seed)
+    queries = []
+    for pair in pairs:
+        query = pair.query
+        if random.random() < share and pair.language not in _PROSE:
+            form = random.choice(_TYPED)
+            query = form.format(query=query, language=_SPOKEN.get(pair.language, pair.language))
+        queries.append(query)
+    return queries
 
 
 class Projection:

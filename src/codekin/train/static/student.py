@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
 from codekin.embed.safetensors import write_safetensors
+from codekin.embed.static import damped
 
 
 @dataclass(frozen=True)
 class Bags:
-    """Texts as token counts, one after the other: text i owns entries starts[i]:starts[i + 1]."""
+    """Texts as tokens and what each counts, one after the other: text i owns entries starts[i]:starts[i + 1]."""
 
     tokens: NDArray[np.int32]
     counts: NDArray[np.float32]
@@ -29,7 +30,7 @@ class Bags:
         return len(self.starts) - 1
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Bags:
+    def of(cls, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, count_exponent: float) -> Bags:
         """The texts' bags, each over its first `max_tokens` known tokens."""
         unknown = tokenizer.token_to_id(tokenizer.model.unk_token)
         tokens, counts, starts = [], [], [0]
@@ -38,7 +39,7 @@ class Bags:
                 ids = np.array(encoding.ids, dtype=np.int32)
                 found, times = np.unique(ids[ids != unknown][:max_tokens], return_counts=True)
                 tokens.append(found)
-                counts.append(times.astype(np.float32))
+                counts.append(damped(times, count_exponent).astype(np.float32))
                 starts.append(starts[-1] + found.size)
         return cls(np.concatenate(tokens), np.concatenate(counts), np.array(starts, dtype=np.int64))
 
@@ -93,7 +94,13 @@ class StaticStudent(nn.Module):
 
 
 def write_model(
-    folder: Path, student: StaticStudent, tokenizer: Tokenizer, sizes: Sequence[int], licence: str
+    folder: Path,
+    student: StaticStudent,
+    tokenizer: Tokenizer,
+    *,
+    sizes: Sequence[int],
+    count_exponent: float,
+    licence: str,
 ) -> None:
     """Write the model to `folder`, in the layout of model2vec."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +114,7 @@ def write_model(
         "embedding_dtype": "int8",
         "words": True,
         "sizes": list(sizes),
+        "count_exponent": count_exponent,
         "licence": licence,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
