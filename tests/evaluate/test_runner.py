@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +240,7 @@ BAD = [
     (lambda count: np.ones((count, 1), complex), "no matrix of numbers but complex128"),
     (lambda count: np.full((count, 1), 1e300), "gives NaN or infinite numbers"),
     (lambda count: 1 / 0, "ZeroDivisionError"),
+    (lambda count: sys.exit(0), "SystemExit"),
 ]
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.embed import Embedder, VectorCache
-from codekin.embed.remote import RemoteModel, parse_endpoint
+from codekin.embed.endpoint import parse_endpoint
+from codekin.embed.remote import RemoteModel
 from codekin.embed.vectors import checked
 from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError
 from codekin.tasks import Role, Task
@@ -152,7 +153,7 @@ def _imported(name: str) -> object:
         found: object = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise ModelError(f"model {name}: {type(error).__name__}: {error}") from None
     finally:
         sys.path.remove("")
@@ -225,7 +226,7 @@ class _Opaque(ABC):
             found = self._vectors(texts, task, role, progress)
         except CodekinError:
             raise
-        except Exception as error:  # whatever others' code raises
+        except (Exception, SystemExit) as error:  # whatever others' code raises
             raise ModelError(f"model {self.name}: {type(error).__name__}: {error}") from error
         return checked(found, len(texts), self.name, size=size)
 
