@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -20,6 +21,12 @@ from codekin.errors import MissingExtraError
     help="Serve search in this folder. Repeatable.",
 )
 @options.model
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="NAME",
+    help="Index with this model, too, for the page to show its answers beside. Repeatable.",
+)
 @options.host
 @options.port
 @options.api_keys
@@ -35,6 +42,7 @@ from codekin.errors import MissingExtraError
 def serve(
     repositories: tuple[Path, ...],
     model: str | None,
+    beside: tuple[str, ...],
     host: str,
     port: int,
     keys: tuple[str, ...],
@@ -56,12 +64,18 @@ def serve(
     models = SharedEmbedders()
     try:
         embedder = models(model or DEFAULT_MODEL)
-        with Repositories(repositories, model=model, models=models) as served:
+        with ExitStack() as opened:
+            served = opened.enter_context(Repositories(repositories, model=model, models=models))
+            others = {
+                name: opened.enter_context(Repositories(repositories, model=name, models=models, beside=True))
+                for name in beside
+            }
             what = ", ".join([embedder.name, *served.names])
             serve_http(
                 embedder,
                 served,
                 Limits(keys, timeout, log_queries),
+                others,
                 host=host,
                 port=port,
                 started=lambda url: print(f"serving {what} at {url}; Ctrl-C ends it", flush=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codekin.search.index import CodeIndex, search_together
+from codekin.search.index import CodeIndex, default_location, search_together
 from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
 from codekin.search.snippets import Snippet, snippet
@@ -19,6 +19,7 @@ __all__ = [
     "Status",
     "UpdateProgress",
     "UpdateReport",
+    "default_location",
     "search_together",
     "snippet",
 ]

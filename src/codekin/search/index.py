@@ -374,9 +374,13 @@ def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIn
     return found
 
 
-def default_location(root: Path) -> Path:
-    """The folder of the user's cache that holds a root's index, keyed by its resolved path."""
-    key = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
+def default_location(root: Path, beside: str | None = None) -> Path:
+    """The folder of the user's cache that holds a root's index, keyed by its resolved path.
+
+    `beside` names the model of a further index of the root, which stands beside it.
+    """
+    told = os.fsencode(root) if beside is None else b"\0".join(map(os.fsencode, (root, beside)))
+    key = hashlib.blake2b(told, digest_size=8).hexdigest()
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
 
 

@@ -6,9 +6,10 @@ import asyncio
 import math
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from types import MappingProxyType
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from codekin import __version__
 from codekin.errors import InputError
-from codekin.serve import embeddings, errors, logs, searching
+from codekin.serve import embeddings, errors, logs, page, searching
 from codekin.serve.batching import SharedEmbedder
 from codekin.serve.guard import App, Guard, Limits
 from codekin.serve.metrics import CONTENT_TYPE, Metrics
@@ -34,11 +35,20 @@ _BACKLOG = 2_048
 _SWITCH_SECONDS = 0.0005  # Python's own turn is 5 ms, which a request would wait for at each step of a batch
 
 
-def make_app(embedder: SharedEmbedder, repositories: Repositories, limits: Limits) -> Guard:
-    """The app that serves a model and repositories; it closes neither."""
+def make_app(
+    embedder: SharedEmbedder,
+    repositories: Repositories,
+    limits: Limits,
+    beside: Mapping[str, Repositories] = MappingProxyType({}),
+) -> Guard:
+    """The app that serves a model and repositories; it closes neither.
+
+    `beside` are the same folders indexed with other models, by the model's name, for the page to compare.
+    """
     service = embeddings.Service(embedder)
     metrics = Metrics(embedder, repositories)
     searches = searching.Searches()
+    maps = page.Maps()
     loaded = False
 
     async def load() -> None:
@@ -49,10 +59,12 @@ def make_app(embedder: SharedEmbedder, repositories: Repositories, limits: Limit
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sys.setswitchinterval(_SWITCH_SECONDS)
-        repositories.start()
+        for served in (repositories, *beside.values()):
+            served.start()
         loading = asyncio.ensure_future(load())
         yield
         loading.cancel()
+        maps.close()
         searches.close()
 
     app = FastAPI(
@@ -69,6 +81,8 @@ def make_app(embedder: SharedEmbedder, repositories: Repositories, limits: Limit
     errors.install(app)
     app.include_router(embeddings.router(service))
     app.include_router(searching.router(repositories, searches))
+    app.include_router(page.router(repositories, searches, maps, beside))
+    app.mount("/web", page.WebFiles())
 
     @app.get("/health", tags=["server"])
     async def health() -> dict[str, str]:
@@ -152,6 +166,7 @@ def serve(
     embedder: SharedEmbedder,
     repositories: Repositories,
     limits: Limits,
+    beside: Mapping[str, Repositories] = MappingProxyType({}),
     *,
     host: str,
     port: int,

@@ -17,7 +17,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from codekin.errors import CodekinError, InputError
-from codekin.search import CodeIndex, Contents, Load, Mode, Result, Status, UpdateProgress, search_together
+from codekin.search import (
+    CodeIndex,
+    Contents,
+    Load,
+    Mode,
+    Result,
+    Status,
+    UpdateProgress,
+    default_location,
+    search_together,
+)
 from codekin.serve.batching import SharedEmbedders
 from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task
@@ -69,17 +79,22 @@ class Repositories:
     """The indexes of the folders `paths`, each under a name of its own: the folder's, or with a number after it.
 
     Any threads may use it at once. Before a query, files that changed are read again, where the last look is longer
-    ago than ten times what a look takes; an update that takes longer than some seconds goes on beside the queries, which
-    are then answered from what is there. `model` is that of `CodeIndex`; `models` are those that are loaded already,
-    by default none. `beside` says that the indexes are further ones, made with `model` to be compared with those that
-    the folders have. Nothing outside the folders is read: a link that leads out of its folder has no results and no
-    lines.
+    ago than ten times what a look takes; an update that takes longer than some seconds goes on beside the queries,
+    which are then answered from what is there. `model` is that of `CodeIndex`; `models` are those that are loaded
+    already, by default none. `beside` says that the indexes are further ones, made with `model` to be compared with
+    those that the folders have. Nothing outside the folders is read: a link that leads out of its folder has no
+    results and no lines.
 
     Raises InputError for a path that is no folder, and StoreError where an index is made with another model.
     """
 
     def __init__(
-        self, paths: Iterable[str | Path], *, model: str | None = None, models: SharedEmbedders | None = None
+        self,
+        paths: Iterable[str | Path],
+        *,
+        model: str | None = None,
+        models: SharedEmbedders | None = None,
+        beside: bool = False,
     ) -> None:
         # Two threads of numpy's that wait for each other on busy cores cost thrice the work of a query.
         threadpool_limits(1, user_api="blas")
@@ -88,7 +103,7 @@ class Repositories:
         self._by_name: dict[str, _Repository] = {}
         served = set()
         for path in paths:
-            repository = _Repository(path, model, self._models)
+            repository = _Repository(path, model, self._models, beside=beside)
             if repository.root in served:
                 repository.close()
                 continue
@@ -273,12 +288,13 @@ class _Repository:
     Python's lock) and hold the vectors twice.
     """
 
-    def __init__(self, path: str | Path, model: str | None, load: Load) -> None:
-        self.index = CodeIndex(path, model=model, update=False, load=load)
+    def __init__(self, path: str | Path, model: str | None, load: Load, *, beside: bool) -> None:
+        location = default_location(Path(path).resolve(), model) if beside else None
+        self.index = CodeIndex(path, index=location, model=model, update=False, load=load)
         self.root = self.index.root
         self.lock = Lock()
         self._has_chunks = self.index.status().chunks > 0
-        self._writer = CodeIndex(path, model=model, load=load)
+        self._writer = CodeIndex(path, index=location, model=model, load=load)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"index {self.root.name}")
         self._turn = Lock()
         self._update: Future[None] | None = None
