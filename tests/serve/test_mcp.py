@@ -151,7 +151,8 @@ def test_an_agent_finds_code_over_either_transport(serve: Serve, tree: Path) -> 
         assert "web/store.js" in like.content[0].text
         state = (await client.call_tool("index_status")).content[0].text
         assert re.fullmatch(
-            rf"tree: {re.escape(str(tree))}; 4 files, \d+ chunks \(python, javascript, markdown\); up to date", state
+            rf"tree: {re.escape(str(tree))}; 4 files, \d+ chunks \(python, javascript, markdown\); up to date",
+            state,
         )
 
     with serve() as agent:
@@ -211,6 +212,7 @@ def test_what_nothing_answers_is_said(shared: tuple[Agent, Path]) -> None:
         ("related_code", {"path": "net/retry.py", "line": 999}, "net/retry.py has no code at line 999"),
         ("related_code", {"path": "../../etc/passwd", "line": 1}, "is not in the index"),
         ("related_code", {"path": "/etc/passwd", "line": 1}, "/etc/passwd is not below"),
+        ("related_code", {"path": "net/retry.py\0", "line": 1}, "a NUL is in no path"),
     ],
 )
 def test_a_mistake_is_one_that_the_model_can_read(
@@ -266,6 +268,30 @@ def test_what_has_just_changed_is_found(tree: Path, environment: dict[str, str])
         )
         (tree / "net" / "proxy.py").unlink()
         await until(client, "tunnel_through_proxy", lambda text: "net/proxy.py" not in text)
+
+    with over_stdio(tree, environment, mode="auto") as agent:
+        agent(work)
+
+
+def test_an_index_that_is_damaged_is_said_and_used_once_it_is_made_anew(
+    tree: Path, environment: dict[str, str]
+) -> None:
+    def command(*arguments: str) -> str:
+        done = subprocess.run(
+            [COMMAND, *arguments], cwd=tree, env=environment, capture_output=True, check=True
+        )
+        return done.stdout.decode()
+
+    command("index")
+    database = Path(json.loads(command("status", "--json"))["location"])
+    database.write_bytes(b"no database" * 1_000)
+
+    async def work(client: Client) -> None:
+        broken = await client.call_tool("search_code", {"query": QUESTION})
+        assert broken.is_error
+        assert "--rebuild" in broken.content[0].text
+        command("index", "--rebuild")
+        assert "net/retry.py" in (await client.call_tool("search_code", {"query": QUESTION})).content[0].text
 
     with over_stdio(tree, environment, mode="auto") as agent:
         agent(work)

@@ -9,8 +9,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,12 +119,14 @@ def _server(tools: _Tools) -> MCPServer:
 class _Tools:
     """What agents call. Answers are text for a language model: compact, and about as long as it asks for.
 
-    The indexes are opened beside the handshake, for which an agent waits; where one cannot be, every call says why.
+    The indexes are opened beside the handshake, for which an agent waits. Where one cannot be, a call says why, and the
+    next one tries again.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = [folder.resolve() for folder in folders]
         self._thread = ThreadPoolExecutor(1)
+        self._turn = Lock()
         self._opening = self._thread.submit(self._open)
 
     def __enter__(self) -> _Tools:
@@ -149,7 +152,11 @@ class _Tools:
 
     @property
     def _repositories(self) -> Repositories:
-        return self._opening.result()
+        with self._turn:
+            if self._opening.done() and self._opening.exception():
+                self._opening = self._thread.submit(self._open)
+            opening = self._opening
+        return opening.result()
 
     @property
     def instructions(self) -> str:
@@ -178,16 +185,17 @@ class _Tools:
         how the code words it. Files that changed are read again by themselves. Says so where nothing answers.
         """
         with _told():
-            answer = self._repositories.search(
+            find = partial(
+                self._repositories.search,
                 query,
                 max_results,
                 repositories=repositories,
                 languages=languages,
                 include=[path for path in paths if not path.startswith("!")],
                 exclude=[path[1:] for path in paths if path.startswith("!")],
-                anyway=True,
             )
-            return self._text(answer, query, max_tokens)
+            answer = find()
+            return self._text(answer if answer.hits else find(anyway=True), query, max_tokens)
 
     def related_code(self, path: Place, line: Line, max_results: Most = 5, max_tokens: Budget = 1_500) -> str:
         """Find code like the code at a line, in any language: copies, siblings, other implementations, its tests.
@@ -244,6 +252,8 @@ class _Tools:
 
     def _place(self, path: str) -> tuple[str, str]:
         """The repository and the path in it that an agent means."""
+        if "\0" in path:
+            raise InputError("a NUL is in no path")
         if Path(path).is_absolute():
             for place in (Path(os.path.normpath(path)), Path(path).resolve()):
                 for name, root in self._roots.items():
@@ -265,7 +275,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except CodekinError as error:
-        raise ToolError(str(error)) from None
+        raise ToolError(str(error).encode("utf-8", "replace").decode()) from None
 
 
 def _shown(path: str | Path) -> str:
