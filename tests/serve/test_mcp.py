@@ -255,7 +255,7 @@ def test_every_one_of_many_agents_gets_its_own_answer(shared: tuple[Agent, Path]
 
 def test_what_has_just_changed_is_found(tree: Path, environment: dict[str, str]) -> None:
     async def until(client: Client, query: str, check: Callable[[str], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not check((await client.call_tool("search_code", {"query": query})).content[0].text):
             assert time.monotonic() < deadline
             await anyio.sleep(0.05)
