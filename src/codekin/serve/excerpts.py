@@ -27,13 +27,18 @@ def fitted(results: Sequence[tuple[str, Result]], query: str, max_tokens: int, *
             break
         heads.append(place)
     blocks = list(heads)
+    growing = list(range(len(heads)))
     for lines in _ROUNDS:
-        for number, place in enumerate(heads):
-            block = f"{place}{_excerpt(results[number][1], query, lines)}"
+        shown, growing = growing, []
+        for number in shown:
+            result = results[number][1]
+            block = f"{heads[number]}{_excerpt(result, query, lines)}"
             more = tokens(block) - tokens(blocks[number])
             if spent + more <= max_tokens:
                 spent += more
                 blocks[number] = block
+                if lines <= result.end_line - result.start_line:
+                    growing.append(number)
     left = len(results) - len(heads)
     tail = [f"({left} more did not fit into max_tokens)"] if left else []
     return "\n\n".join([head, *blocks, *tail])
