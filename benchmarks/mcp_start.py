@@ -3,8 +3,8 @@
 
     python benchmarks/mcp_start.py FOLDER [--rounds N]
 
-The handshake is timed in turns with that of a server of one empty tool made with the MCP SDK alone, the least that it can
-take. Prints one line a figure: the median of the rounds, with the least and the most.
+The handshake is timed in turns with that of a server of one empty tool made with the MCP SDK alone: the least that it
+can take. Prints one line a figure: the median of the rounds, with the least and the most.
 """
 
 from __future__ import annotations
