@@ -13,7 +13,8 @@ import pytest
 from embedding_server import LONGEST, serving, vector
 
 from codekin.embed import VectorCache
-from codekin.embed.remote import RemoteModel, jina_task, parse_endpoint
+from codekin.embed.endpoint import Endpoint, parse_endpoint
+from codekin.embed.remote import RemoteModel, jina_task
 from codekin.errors import InputError, ModelError
 from codekin.tasks import Role, Task
 
@@ -175,4 +176,4 @@ def test_a_url_that_is_none_is_refused(url: str, model: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://[::1]:1/v1/", "https://a-b.c.de/x/@v1?a=b"])
 def test_a_url_that_is_one_is_taken(url: str) -> None:
-    assert RemoteModel(url, "m").url == url.rstrip("/")
+    assert Endpoint(url, "m").url == url.rstrip("/")

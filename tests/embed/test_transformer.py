@@ -315,9 +315,9 @@ def test_what_the_cache_holds_needs_no_decoder(folder: Path, tmp_path: Path) -> 
     made = first.encode(["a", "b", "a"], "qa")
     second = Embedder(folder, cache=cache)
     assert np.array_equal(second.encode(["b", "a"], "qa", dimensions=None), made[[1, 0]])
-    assert "_decoder" not in vars(second)
+    assert "_transformer" not in vars(second)
     assert np.array_equal(second.encode(["a", "c"], "qa")[0], made[0])
-    assert "_decoder" in vars(second)
+    assert "_transformer" in vars(second)
     other = Embedder(folder, cache=cache, pooling="mean")
     assert not np.allclose(other.encode(["a"], "qa"), made[:1], atol=1e-3)
 

@@ -26,8 +26,8 @@ def quiet(_: float) -> None: ...
 
 
 @pytest.fixture(scope="session")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of one layer as sentence-transformers writes it, without a module that brings rows to unit length."""
+def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A RoBERTa of one layer as sentence-transformers writes it, without a module that brings rows to unit length."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -49,29 +49,29 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
     ).save_pretrained(folder / "base")
     torch.manual_seed(3)
-    config = transformers.BertConfig(
+    config = transformers.RobertaConfig(
         vocab_size=len(words),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=24,
     )
-    transformers.BertModel(config).save_pretrained(folder / "base")
+    transformers.RobertaModel(config).save_pretrained(folder / "base")
     modules = [Transformer(str(folder / "base"), max_seq_length=64), Pooling(16)]
     made = sentence_transformers.SentenceTransformer(
         modules=modules, device="cpu", prompts={"query": "sort ", "nl2code_document": "def "}
     )
-    made.save(str(folder / "bert"))
-    return folder / "bert"
+    made.save(str(folder / "roberta"))
+    return folder / "roberta"
 
 
-def test_a_folder_that_sentence_transformers_alone_computes(bert: Path, tmp_path: Path) -> None:
+def test_a_folder_that_sentence_transformers_alone_computes(roberta: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    model = open_model(bert)
+    model = open_model(roberta)
     assert isinstance(model, SentenceModel)
     assert model.sizes == (16,)
-    theirs = SentenceTransformer(str(bert), device="cpu")
+    theirs = SentenceTransformer(str(roberta), device="cpu")
     assert model.parameters == sum(parameter.numel() for parameter in theirs.parameters())
     for task, role, prompt in (
         (Task.QA, Role.QUERY, "sort "),
@@ -85,10 +85,10 @@ def test_a_folder_that_sentence_transformers_alone_computes(bert: Path, tmp_path
     assert found.form.dimensions == 16
 
 
-def test_a_damaged_folder_is_told_of_as_codekin_reads_it(bert: Path, tmp_path: Path) -> None:
+def test_a_damaged_folder_is_told_of_as_codekin_reads_it(roberta: Path, tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     folder.mkdir()
-    (folder / "modules.json").write_bytes((bert / "modules.json").read_bytes())
+    (folder / "modules.json").write_bytes((roberta / "modules.json").read_bytes())
     with pytest.raises(ModelError, match="damaged"):
         open_model(folder)
 

@@ -347,7 +347,7 @@ def test_resuming_wants_the_same_recipe_and_a_checkpoint(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.base=codekin-static", "is a static model"),
+        ("model.base=codekin-static", "is no decoder"),
         ("model.sizes=[64]", "has vectors of 32 numbers"),
         ("model.weights=[1.0]", "1 numbers for 2 sizes"),
         ("model.frozen=3", "has 2 layers"),

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from codekin.embed.config import DecoderConfig
+from codekin.embed.config import BertConfig, DecoderConfig
 from codekin.embed.fingerprints import fingerprint
 from codekin.embed.tokens import TextTokenizer
 from codekin.errors import ModelError
@@ -36,7 +36,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Qwen2 or Qwen3 decoder on disk, opened but not read.
+    """A Qwen2 or Qwen3 decoder, or a BERT encoder, on disk, opened but not read.
 
     `name` is the user's own name for it. `pooling` is "last", "mean" or "latent", None where the files do not say;
     `prompts` are those of sentence-transformers by name, `default_prompt` the name of one; `sizes` the Matryoshka
@@ -45,7 +45,7 @@ class Checkpoint:
     """
 
     name: str
-    config: DecoderConfig
+    config: DecoderConfig | BertConfig
     tokenizer: TextTokenizer
     pooling: str | None
     prompts: Mapping[str, str]

@@ -1,9 +1,9 @@
-"""What a model's configuration says: the shape of its decoder, and how its vectors are pooled."""
+"""What a model's configuration says: the shape of its transformer, and how its vectors are pooled."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ _FAMILIES = {
     "Qwen3Model": "qwen3",
     "Qwen3ForCausalLM": "qwen3",
 }
+_ENCODERS = ("BertModel", "bert")
 # What transformers takes where a Qwen configuration does not say.
 _DEFAULT_ROPE_THETA = 10_000.0
 _DEFAULT_NORM_EPS = 1e-6
+_DEFAULT_BERT_EPS = 1e-12
 
 
 class Pooling(Choice):
@@ -57,19 +59,8 @@ class DecoderConfig:
     max_positions: int
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "intermediate_size",
-            "layers",
-            "heads",
-            "kv_heads",
-            "head_dim",
-            "max_positions",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is {value!r}, not a positive whole number")
+        _check_whole(self, ("vocab_size", "hidden_size", "intermediate_size", "layers", "heads"))
+        _check_whole(self, ("kv_heads", "head_dim", "max_positions"))
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads do not share {self.kv_heads} key-value heads evenly")
         if self.head_dim % 2:
@@ -154,6 +145,99 @@ class DecoderConfig:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class BertConfig:
+    """A BERT encoder (arXiv 1810.04805): learned positions, attention to all tokens, a norm after each block.
+
+    Raises ValueError where the numbers cannot belong to such an encoder.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    norm_eps: float
+    token_types: int
+    max_positions: int
+
+    def __post_init__(self) -> None:
+        _check_whole(self, ("vocab_size", "hidden_size", "intermediate_size", "layers", "heads"))
+        _check_whole(self, ("token_types", "max_positions"))
+        if self.hidden_size % self.heads:
+            raise ValueError(f"{self.heads} heads do not share {self.hidden_size} numbers evenly")
+
+    @classmethod
+    def from_transformers(cls, config: Mapping[str, Any], path: Path) -> BertConfig:
+        """The encoder that transformers' `config.json` at `path` describes.
+
+        Raises ModelError, naming the file, for a variant that codekin does not compute, and for missing or impossible
+        numbers.
+        """
+        activation, positions = (
+            config.get("hidden_act", "gelu"),
+            config.get("position_embedding_type", "absolute"),
+        )
+        if activation != "gelu" or positions != "absolute" or config.get("is_decoder"):
+            raise ModelError(
+                f"{path}: a BERT with activation {activation!r} and {positions} positions, or as a decoder: "
+                "codekin does not compute it"
+            )
+        try:
+            return cls(
+                vocab_size=config["vocab_size"],
+                hidden_size=config["hidden_size"],
+                intermediate_size=config["intermediate_size"],
+                layers=config["num_hidden_layers"],
+                heads=config["num_attention_heads"],
+                norm_eps=float(config.get("layer_norm_eps", _DEFAULT_BERT_EPS)),
+                token_types=config.get("type_vocab_size", 2),
+                max_positions=config["max_position_embeddings"],
+            )
+        except KeyError as error:
+            raise ModelError(f"{path}: {error.args[0]} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path}: {error}") from None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the encoder has, its pooler aside."""
+        hidden, wide = self.hidden_size, self.intermediate_size
+        layer = 4 * (hidden + 1) * hidden + (hidden + 1) * wide + (wide + 1) * hidden + 4 * hidden
+        return (self.vocab_size + self.max_positions + self.token_types + 2) * hidden + self.layers * layer
+
+    def to_transformers(self) -> dict[str, Any]:
+        """The `config.json` that transformers reads as this encoder."""
+        return {
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "hidden_act": "gelu",
+            "layer_norm_eps": self.norm_eps,
+            "type_vocab_size": self.token_types,
+            "max_position_embeddings": self.max_positions,
+            "position_embedding_type": "absolute",
+        }
+
+
+def transformer_config(config: Mapping[str, Any], path: Path) -> DecoderConfig | BertConfig:
+    """The model that transformers' `config.json` at `path` describes; raises ModelError for one that is neither."""
+    named = config.get("architectures") or [config.get("model_type")]
+    kind = BertConfig if named[0] in _ENCODERS else DecoderConfig
+    return kind.from_transformers(config, path)
+
+
+def _check_whole(config: object, names: Sequence[str]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} is {value!r}, not a positive whole number")
+
+
 def _family(config: Mapping[str, Any], path: Path) -> str:
     named = config.get("architectures") or [config.get("model_type", "unknown")]
     for architecture in named:
@@ -162,7 +246,7 @@ def _family(config: Mapping[str, Any], path: Path) -> str:
         if architecture in _FAMILIES.values():  # a configuration without architectures has its model_type
             return str(architecture)
     raise ModelError(
-        f"{path}: architecture {', '.join(map(str, named))}; codekin reads decoders of the Qwen2 and Qwen3 kind"
+        f"{path}: architecture {', '.join(map(str, named))}; codekin reads Qwen2, Qwen3 and BERT"
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codekin.embed.calibration import Calibration, find_calibration, write_calibration
 from codekin.embed.checkpoints import Checkpoint
-from codekin.embed.config import Pooling
+from codekin.embed.config import BertConfig, Pooling
 from codekin.embed.registry import DEFAULT_MODEL, find_model, own_folder
 from codekin.embed.static import StaticModel
 from codekin.embed.vectors import shorten
@@ -34,17 +34,17 @@ class Embedder:
 
     `model` is the name of a bundled model, a local folder or a `.gguf` file, or a model of the Hugging Face hub
     ("jinaai/jina-code-embeddings-0.5b", "name@revision"): a static model as model2vec or sentence-transformers write
-    it, or a Qwen2 or Qwen3 decoder. The rest is for decoders alone:
+    it, a Qwen2 or Qwen3 decoder, or a BERT sentence encoder. The rest is for the transformers alone:
 
     - `device`: as torch names it; default: a GPU where there is one, else the CPU.
     - `dtype`: "float32", "bfloat16", "float16" or, on a CPU, "int8"; default: the one that a measurement finds worth
       it on the device, which is float32 on all but CPUs with matrix units for bfloat16.
-    - `pooling`: "last", "mean" or "latent"; default: the model's own, else "last".
+    - `pooling`: "last", "mean" or "latent"; default: the model's own, else "last", or "mean" of BERT.
     - `max_length`: the longest text in tokens, its instruction counted; longer ones are cut at their end.
     - `cache`: vectors that were made before are taken from it, new ones put there.
 
     Raises ModelError where there is no such model or device, its files are at fault or it does not go with an
-    argument, InputError for a name or number that is none, MissingExtraError where a decoder needs what is not
+    argument, InputError for a name or number that is none, MissingExtraError where one needs what is not
     installed. An embedder is not safe for use by several threads at once.
     """
 
@@ -84,7 +84,7 @@ class Embedder:
         asked = {"device": device, "dtype": dtype, "pooling": pooling, "max_length": max_length}
         for option, value in asked.items():
             if value is not None:
-                raise InputError(f"{option} is for decoders; {self.name} is a static model")
+                raise InputError(f"{option} is for transformers; {self.name} is a static model")
         self._static = StaticModel(self._files)
         self._cache = None  # making a vector is quicker than finding it
         self.kind, self.device, self.dtype, self.pooling = "static", "cpu", "float32", Pooling.MEAN.value
@@ -123,12 +123,17 @@ class Embedder:
         self.device, self.dtype, self.pooling = str(place), self._number.value, self._pooling.value
 
     @cached_property
-    def _decoder(self) -> TransformerModel:
-        """Loaded when the first text asks for it: what lies in the cache needs no decoder."""
+    def _transformer(self) -> TransformerModel:
+        """Loaded when the first text asks for it: what lies in the cache needs none."""
         from codekin.embed.transformer import TransformerModel
 
         assert isinstance(self._files, Checkpoint) and self.max_length
         return TransformerModel.load(self._files, self._place, self._number, self._pooling, self.max_length)
+
+    def load(self) -> None:
+        """Brings a transformer into memory, which otherwise the first text does that is not in the cache."""
+        if self.kind != "static":
+            _ = self._transformer
 
     @property
     def parameters(self) -> int:
@@ -167,13 +172,17 @@ class Embedder:
         """What is put before the raw text: the model's own prompt of that name, else Table 1's (arXiv 2508.21290).
 
         A model's prompts are those of sentence-transformers: "nl2code_query", or "query" for every task; where all
-        are empty, as it writes them when none were given, it has none. Raises InputError for an unknown task or role.
+        are empty, as it writes them when none were given, it has none. BERT, which follows no instructions, is given
+        none but its own. Raises InputError for an unknown task or role.
         """
         task, role = Task.parse(task), Role.parse(role)
         prompts = self._files.prompts if isinstance(self._files, Checkpoint) else {}
         prompts = prompts if any(prompts.values()) else {}
         own = prompts.get(f"{task.value}_{role.value}", prompts.get(role.value))
-        return instruction(task, role) if own is None else own
+        if own is not None:
+            return own
+        is_encoder = isinstance(self._files, Checkpoint) and isinstance(self._files.config, BertConfig)
+        return "" if is_encoder else instruction(task, role)
 
     def encode(
         self,
@@ -229,8 +238,8 @@ class Embedder:
         """Write the model to `folder`, which sentence-transformers, transformers and codekin load to the same vectors.
 
         Tensors keep the type that they are stored in, and GGUF's become float32. A folder that holds nothing but a
-        model that codekin saved is replaced. Latent attention is read by codekin alone. Raises InputError where the
-        folder holds anything else, ModelError where it cannot be written.
+        model that codekin saved is replaced. Latent attention, and a static model's powers of counts, are known to
+        codekin alone. Raises InputError where the folder holds anything else, ModelError where it cannot be written.
         """
         from codekin.embed.saving import save_folder, save_static
 
@@ -267,14 +276,14 @@ class Embedder:
         self, texts: Sequence[str], prefix: str, progress: Progress | None
     ) -> NDArray[np.float32]:
         if self._cache is None:
-            vectors, self.truncated = self._decoder.encode(texts, prefix, progress)
+            vectors, self.truncated = self._transformer.encode(texts, prefix, progress)
             return vectors
         keys = [self._key(prefix, text) for text in texts]
         known = self._cache.get(keys)
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         self.truncated = 0
         if fresh:
-            made, self.truncated = self._decoder.encode(list(fresh.values()), prefix, progress)
+            made, self.truncated = self._transformer.encode(list(fresh.values()), prefix, progress)
             # What one type of number is too narrow for, another may hold.
             sound = np.flatnonzero(np.isfinite(made).all(axis=1))
             made_of = list(fresh)

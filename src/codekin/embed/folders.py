@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.embed.checkpoints import Checkpoint, spdx
-from codekin.embed.config import DecoderConfig, read_json
+from codekin.embed.config import BertConfig, read_json, transformer_config
 from codekin.embed.fingerprints import fingerprint
 from codekin.embed.tokens import TextTokenizer
 from codekin.errors import MissingExtraError, ModelError
@@ -91,8 +91,10 @@ class SafetensorsFiles:
             raise ModelError(
                 f"{folder}: model.safetensors is missing; codekin reads no other weights of a folder"
             )
-        # The base model's tensors stand below `model.` where a head was saved with it.
-        self._placed = {name.removeprefix("model."): (file, name) for name, file in placed.items()}
+        # The base model's tensors stand below `model.`, or `bert.`, where a head was saved with it.
+        self._placed = {
+            name.removeprefix("model.").removeprefix("bert."): (file, name) for name, file in placed.items()
+        }
         if pooling is not None:
             self._placed |= {f"pooling.{name}": (pooling, name) for name in _open(pooling).keys()}  # noqa: SIM118
         self.files = tuple(dict.fromkeys(file for file, _ in self._placed.values())) or (whole,)
@@ -126,8 +128,10 @@ def open_folder(folder: Path, name: str) -> StaticFiles | Checkpoint:
     named = settings.get("architectures") or [settings.get("model_type", "model2vec")]
     if named[0] in ("StaticModel", "model2vec"):
         return static_files(folder)
-    config = DecoderConfig.from_transformers(settings, source)
+    config = transformer_config(settings, source)
     pooling = _pooling(said, config.hidden_size)
+    if pooling is None and isinstance(config, BertConfig):
+        pooling = "mean"  # its last token says no more of a text than any other
     own = said.pooling / "model.safetensors" if said.pooling and said.latent else None
     weights = SafetensorsFiles(said.transformer, own)
     tokenizer = TextTokenizer.from_folder(said.transformer)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from codekin.embed.config import Pooling
-from codekin.embed.qwen2 import Decoder, Pack, Prefix
+from codekin.embed.qwen2 import Pack, Prefix
 
 _LATENTS = 512
 _LATENT_HEADS = 8
@@ -17,7 +17,7 @@ _EXPANSION = 4
 class LastToken(nn.Module):
     """The hidden state of each text's last token (arXiv 2508.21290, section 3.1)."""
 
-    def forward(self, decoder: Decoder, pack: Pack, prefix: Prefix | None) -> Tensor:
+    def forward(self, decoder: nn.Module, pack: Pack, prefix: Prefix | None) -> Tensor:
         """(n, hidden)."""
         ends: Tensor = decoder(pack, prefix, ends_only=True)
         return ends
@@ -26,7 +26,7 @@ class LastToken(nn.Module):
 class Mean(nn.Module):
     """The mean over each text's tokens, those of its prefix included."""
 
-    def forward(self, decoder: Decoder, pack: Pack, prefix: Prefix | None) -> Tensor:
+    def forward(self, decoder: nn.Module, pack: Pack, prefix: Prefix | None) -> Tensor:
         """(n, hidden)."""
         return _mean(decoder(pack, prefix), pack, prefix.hidden if prefix else None)
 
@@ -48,7 +48,7 @@ class LatentAttention(nn.Module):
         self.widen = nn.Linear(hidden, 2 * _EXPANSION * hidden)
         self.narrow = nn.Linear(_EXPANSION * hidden, hidden)
 
-    def forward(self, decoder: Decoder, pack: Pack, prefix: Prefix | None) -> Tensor:
+    def forward(self, decoder: nn.Module, pack: Pack, prefix: Prefix | None) -> Tensor:
         """(n, hidden)."""
         tokens = self._attend(decoder(pack, prefix).float())
         return _mean(tokens, pack, self._attend(prefix.hidden.float()) if prefix else None)

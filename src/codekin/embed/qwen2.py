@@ -212,13 +212,13 @@ class _Attention(nn.Module):
         if pack.start:
             queries = torch.cat((queries[:1].expand(pack.start, -1, -1), queries))
         attended = functional.scaled_dot_product_attention(
-            _rows(queries, pack.grid).transpose(1, 2), keys, values, is_causal=True
+            rows_at(queries, pack.grid).transpose(1, 2), keys, values, is_causal=True
         )
-        return self._project(_rows(attended.transpose(1, 2).flatten(0, 1), pack.cells))
+        return self._project(rows_at(attended.transpose(1, 2).flatten(0, 1), pack.cells))
 
     def _on_grid(self, rows: Tensor, pack: Pack) -> Tensor:
         """Keys or values of prefix and tokens -> (n, heads, start + longest, head_dim), each for its group of heads."""
-        return _rows(rows, pack.grid).transpose(1, 2).repeat_interleave(self.heads // self.kv_heads, dim=1)
+        return rows_at(rows, pack.grid).transpose(1, 2).repeat_interleave(self.heads // self.kv_heads, dim=1)
 
     def _project(self, attended: Tensor) -> Tensor:
         projected: Tensor = self.o_proj(attended.reshape(len(attended), -1))
@@ -242,7 +242,7 @@ class _MLP(nn.Module):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
-def _rows(rows: Tensor, numbers: Tensor) -> Tensor:
+def rows_at(rows: Tensor, numbers: Tensor) -> Tensor:
     """`rows[numbers]`, (r, heads, head_dim); on a CPU the gradient of indexing takes ten times as long."""
     return functional.embedding(numbers, rows.flatten(1)).view(*numbers.shape, *rows.shape[1:])
 

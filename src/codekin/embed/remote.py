@@ -7,38 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codekin.embed.cache import VectorCache
+from codekin.embed.endpoint import Endpoint
 from codekin.embed.vectors import checked
-from codekin.errors import InputError, ModelError
-from codekin.retries import backoff, is_transient, retry_after
+from codekin.errors import ModelError
 from codekin.tasks import Role, Task
 
-_JINA = "jina+"
-_ATTEMPTS = 8
 _AT_ONCE = 4
 _BATCH_TEXTS = 64
 _BATCH_CHARACTERS = 200_000
-_TIMEOUT = 120.0
 # A text that is refused as too long is cut by a quarter at a time, down to this.
 _SHORTEST_CUT = 1_000
 _TOO_LONG = re.compile(r"token|length|long|context", re.IGNORECASE)
-# A host, or an IPv6 address; no user, no password, and nothing that HTTP would have to be told in other characters.
-_URL = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?(?:/[!-~]*)?", re.IGNORECASE | re.ASCII)
 
 
 class RemoteModel:
@@ -52,27 +42,17 @@ class RemoteModel:
     def __init__(
         self, url: str, model: str, *, key: str = "", jina: bool = False, cache: VectorCache | None = None
     ) -> None:
-        if not (_URL.fullmatch(url) and model):
-            raise InputError(
-                f"{url!r} is no URL of an API; an example: https://api.openai.com/v1#text-embedding-3-small"
-            )
-        key = key.strip()  # a file that it is read from ends in a line break
-        if not (key.isascii() and key.isprintable()):
-            raise InputError(f"the key for {url} has characters that HTTP cannot send")
-        self.url, self.model, self.jina = url.rstrip("/"), model, jina
-        self.name = f"{model} at {urlsplit(url).netloc}"
+        self._endpoint = Endpoint(url, model, key)
+        self.name, self.jina = self._endpoint.name, jina
         self.truncated = 0
         """How many texts were cut, because the server takes none of their length."""
-        self._key, self._cache = key, cache
-        self._opener = build_opener(_NoRedirects)
+        self._cache = cache
         self._lock = threading.Lock()
-        self._paused_until = 0.0
-        self._answered = False
 
     @property
     def identity(self) -> str:
         """What the vectors depend on as far as it can be known."""
-        return f"{self.url} {self.model} {self.jina}"
+        return f"{self._endpoint.url} {self._endpoint.model} {self.jina}"
 
     def encode(
         self,
@@ -83,11 +63,10 @@ class RemoteModel:
     ) -> NDArray[np.float32]:
         """The texts' vectors, (n, d) float32. `progress` is called with the texts done, and all.
 
-        Asks again after a timeout, a broken connection and the statuses 408, 409, 425, 429 and 5xx, as `Retry-After`
-        says or else later and later. Raises ModelError where the server cannot be reached, refuses key or request, or
+        Raises ModelError where the server cannot be reached (see `Endpoint.post`), refuses key or request, or
         answers with anything but a vector a text.
         """
-        said = jina_task(self.model, task, role) if self.jina else ""
+        said = jina_task(self._endpoint.model, task, role) if self.jina else ""
         keys = [self._cache_key(said, text) for text in texts]
         known = self._cache.get(keys) if self._cache else {}
         wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -142,14 +121,14 @@ class RemoteModel:
         asked = [text or " " for text in texts]
         cut = 0
         while True:
-            body: dict[str, Any] = {"model": self.model, "input": asked}
+            body: dict[str, Any] = {"model": self._endpoint.model, "input": asked}
             body |= {"task": said, "truncate": True} if said else {"encoding_format": "float"}
-            status, answer = self._post(body, ended)
+            status, answer = self._endpoint.post("embeddings", body, ended)
             if status == 200:
                 with self._lock:
                     self.truncated += cut
                 return self._read(answer, len(texts))
-            problem = self._message(status, answer)
+            problem = self._endpoint.message(status, answer)
             if status not in (400, 413, 422):
                 break
             if len(texts) > 1:
@@ -159,51 +138,6 @@ class RemoteModel:
                 break
             asked, cut = [asked[0][: len(asked[0]) * 3 // 4]], 1
         raise ModelError(f"model {self.name}: the server refuses the request: {problem}")
-
-    def _post(self, body: dict[str, Any], ended: threading.Event) -> tuple[int, bytes]:
-        """Status and body of the answer, after as many attempts as it takes; none are made once it has `ended`."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "codekin"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        data = json.dumps(body).encode()
-        problem = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                ended.wait(backoff(attempt))
-            while (left := self._paused_until - time.monotonic()) > 0 and not ended.wait(left):
-                pass
-            if ended.is_set():
-                break
-            try:
-                with self._opener.open(
-                    Request(f"{self.url}/embeddings", data, headers), timeout=_TIMEOUT
-                ) as response:
-                    answer = response.read()
-                self._answered = True
-                return 200, answer
-            except HTTPError as error:
-                if error.code in (401, 403):
-                    raise ModelError(
-                        f"model {self.name}: the server refuses the key (HTTP {error.code})"
-                    ) from None
-                answer = error.read()
-                if not is_transient(error.code):
-                    return error.code, answer
-                problem = self._message(error.code, answer)
-                pause = time.monotonic() + retry_after(error.headers.get("Retry-After", ""))
-                with self._lock:
-                    self._paused_until = max(self._paused_until, pause)
-            except (OSError, http.client.HTTPException) as error:
-                reason = error.reason if isinstance(error, URLError) else error
-                problem = str(getattr(reason, "strerror", None) or reason) or type(error).__name__
-                # A server that never was there is a mistake in the URL, not a bad moment.
-                if (
-                    not self._answered
-                    and isinstance(error, URLError)
-                    and not isinstance(reason, TimeoutError)
-                ):
-                    raise ModelError(f"model {self.name} cannot be reached: {problem}") from None
-        raise ModelError(f"model {self.name}: no answer in {_ATTEMPTS} attempts; the last: {problem}")
 
     def _read(self, answer: bytes, count: int) -> NDArray[np.float32]:
         """The rows of an answer in the order of the texts, (count, d)."""
@@ -217,41 +151,12 @@ class RemoteModel:
             raise ModelError(f"model {self.name}: {len(places)} embeddings for {count} texts")
         return checked(rows, count, self.name)
 
-    def _message(self, status: int, answer: bytes) -> str:
-        """What an error says, in one line without the key."""
-        text = answer.decode("utf-8", "replace")
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            said = json.loads(text)
-            text = str(said.get("detail") or said["error"]["message"])
-        line = f"HTTP {status}: {' '.join(text.split())[:300]}"
-        return line.replace(self._key, "[key]") if self._key else line
-
     def _cache_key(self, said: str, text: str) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.identity, said, text):
             content = part.encode("utf-8", "surrogatepass")
             digest.update(len(content).to_bytes(8, "little") + content)
         return digest.digest()
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """A redirect is an answer: the key is for the server that was named."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def parse_endpoint(name: str) -> tuple[str, str, bool] | None:
-    """URL, model and whether the API is Jina's, of `https://host/v1#model`; None where the name is no URL.
-
-    Jina's are those on jina.ai, and others where `jina+https://...` says so.
-    """
-    jina, address = name.startswith(_JINA), name.removeprefix(_JINA)
-    if not address.startswith(("http://", "https://")):
-        return None
-    url, _, model = address.partition("#")
-    host = re.split("[/:]", url.partition("//")[2])[0].lower()
-    return url, model, jina or host == "jina.ai" or host.endswith(".jina.ai")
 
 
 def jina_task(model: str, task: Task, role: Role) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin import __version__
-from codekin.embed.config import DecoderConfig, Pooling, read_json
+from codekin.embed.config import BertConfig, DecoderConfig, Pooling, read_json
 from codekin.embed.folders import LATENT_ATTENTION, OLD_POOLINGS, POOLINGS, SENTENCE_CONFIG
 from codekin.embed.safetensors import write_safetensors
 from codekin.embed.static import StaticModel
@@ -28,6 +28,11 @@ _WRITTEN = re.compile(
     r"(calibration|config|config_sentence_transformers|modules|sentence_bert_config|tokenizer|tokenizer_config)\.json"
     r"|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|README\.md|[12]_\w+"
 )
+_STATIC_KEYS = ("max_length", "words", "sizes", "count_exponent", "licence")
+_DAMPED = (
+    "A token that a text repeats counts less than its number of times, which sentence-transformers has no setting "
+    "for: codekin alone makes the vectors of this folder for texts with repeated words."
+)
 _NO_MODULE = (
     "Its pooling is latent attention (arXiv 2405.17428), which sentence-transformers has no module for: "
     "codekin alone makes the vectors of this folder."
@@ -36,7 +41,7 @@ _NO_MODULE = (
 
 def save_folder(
     folder: Path,
-    config: DecoderConfig,
+    config: DecoderConfig | BertConfig,
     tokenizer: TextTokenizer,
     state: Iterable[tuple[str, torch.Tensor]],
     *,
@@ -46,7 +51,7 @@ def save_folder(
     max_length: int,
     licence: str | None,
 ) -> None:
-    """Write a decoder to `folder` as sentence-transformers writes it (https://sbert.net).
+    """Write a decoder or encoder to `folder` as sentence-transformers writes it (https://sbert.net).
 
     `state` gives the base model's tensors by transformers' names, and those of latent attention as "pooling.<name>";
     they are written in their own types. The folder appears whole or not at all; one that is
@@ -101,9 +106,9 @@ def save_static(folder: Path, model: StaticModel, config: Mapping[str, Any]) -> 
         write_safetensors(new / "model.safetensors", {"embedding.weight": rows})
         (new / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         _write_modules(new, {"": "StaticEmbedding", "1_Normalize": "Normalize"})
-        kept = {key: config[key] for key in ("max_length", "words", "sizes", "licence") if key in config}
+        kept = {key: config[key] for key in _STATIC_KEYS if key in config}
         _write_sentence_config(new, {}, kept)
-        _write_card(new, config.get("licence"))
+        _write_card(new, config.get("licence"), "" if model.count_exponent == 1 else _DAMPED)
 
 
 @contextmanager

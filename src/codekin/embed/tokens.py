@@ -80,6 +80,18 @@ class TextTokenizer:
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean)]
 
+    def encode_template(self, text: str) -> list[int]:
+        """The ids of a text that is the program's own: special tokens are found in it, and none stand around it."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+
+    def knows(self, token: str) -> bool:
+        """Whether there is such a token."""
+        return self._tokenizer.token_to_id(token) is not None
+
     def decode(self, ids: Sequence[int]) -> str:
         """The ids' text; special tokens as they are written."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))

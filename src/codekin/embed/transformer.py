@@ -1,4 +1,4 @@
-"""A decoder as an embedding model: texts to tokens, to packs, to pooled vectors."""
+"""A decoder, or BERT, as an embedding model: texts to tokens, to packs, to pooled vectors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from codekin.embed.bert import Bert
 from codekin.embed.checkpoints import Checkpoint
-from codekin.embed.config import DecoderConfig, Pooling
+from codekin.embed.config import BertConfig, DecoderConfig, Pooling
 from codekin.embed.devices import NumberType, linear, torch_type
 from codekin.embed.pooling import pooling_module
 from codekin.embed.qwen2 import Decoder, Pack, Prefix
@@ -31,12 +32,12 @@ Tokens = tuple[int, ...]
 
 
 class TransformerModel:
-    """A decoder and its pooling, which stand on one device, ready to encode."""
+    """A decoder or encoder and its pooling, which stand on one device, ready to encode."""
 
     def __init__(
         self,
         tokenizer: TextTokenizer,
-        decoder: Decoder,
+        decoder: Decoder | Bert,
         pooling: nn.Module,
         device: torch.device,
         max_length: int,
@@ -44,7 +45,7 @@ class TransformerModel:
         self._tokenizer = tokenizer
         self._device = device
         self._max_length = max_length
-        self._pack_tokens = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+        self._pack_tokens = pack_tokens(device)
         self.dimensions = decoder.config.hidden_size
         self.decoder, self.pooling = decoder, pooling
         self._prefixes: dict[Tokens, Prefix] = {}
@@ -111,9 +112,7 @@ class TransformerModel:
         self, texts: list[Tokens], instruction: str
     ) -> Iterator[tuple[Pack, Prefix | None, list[Tokens]]]:
         """All texts in packs, the longest first: what memory there is must do for those."""
-        [encoded] = self._tokenizer.encode([instruction])
-        # The last token of the instruction may be another one where a text follows.
-        shared = tuple(encoded[: len(encoded) - len(self._tokenizer.suffix)])[:-1]
+        shared = self._shared(instruction)
         sharing = [
             text for text in texts if shared and len(text) > len(shared) and text[: len(shared)] == shared
         ]
@@ -125,16 +124,26 @@ class TransformerModel:
         for packed in split_packs(list(alone), self._pack_tokens):
             yield Pack(packed, 0, self._device), None, packed
 
+    def _shared(self, instruction: str) -> Tokens:
+        """The tokens whose state all texts behind an instruction share; none where a token sees those after it."""
+        if isinstance(self.decoder, Bert):
+            return ()
+        [encoded] = self._tokenizer.encode([instruction])
+        # The last token of the instruction may be another one where a text follows.
+        return tuple(encoded[: len(encoded) - len(self._tokenizer.suffix)])[:-1]
+
     def _prefix(self, tokens: Tokens) -> Prefix:
         if tokens not in self._prefixes:
+            assert isinstance(self.decoder, Decoder)
             self._prefixes[tokens] = self.decoder.prefix(tokens)
         return self._prefixes[tokens]
 
 
-def empty_modules(config: DecoderConfig, pooling: Pooling) -> tuple[Decoder, nn.Module]:
-    """The decoder and its pooling without any number, on the meta device."""
+def empty_modules(config: DecoderConfig | BertConfig, pooling: Pooling) -> tuple[Decoder | Bert, nn.Module]:
+    """The decoder or encoder, and its pooling, without any number, on the meta device."""
     with torch.device("meta"), _Uninitialised():
-        return Decoder(config), pooling_module(pooling, config.hidden_size)
+        model = Bert(config) if isinstance(config, BertConfig) else Decoder(config)
+        return model, pooling_module(pooling, config.hidden_size)
 
 
 def stored_tensors(checkpoint: Checkpoint, pooling: Pooling) -> Iterator[tuple[str, torch.Tensor]]:
@@ -154,6 +163,11 @@ class _Uninitialised(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else given["tensor"]
         return func(*args, **given)
+
+
+def pack_tokens(device: torch.device) -> int:
+    """How many tokens to compute at once."""
+    return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
 
 
 def split_packs(texts: list[Tokens], limit: int) -> Iterator[list[Tokens]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from codekin.embed.checkpoints import Checkpoint
-from codekin.embed.config import Pooling
+from codekin.embed.config import DecoderConfig, Pooling
 from codekin.embed.devices import NumberType, torch_type
 from codekin.embed.pooling import pooling_module
 from codekin.embed.qwen2 import Decoder, Pack
@@ -41,10 +41,8 @@ class Encoder(nn.Module):
         """Where what the frozen layers make of texts is kept, if it is."""
         self._kind = Pooling.parse(recipe.model.pooling)
         found = find_model(recipe.model.base)
-        if not isinstance(found, Checkpoint):
-            raise InputError(
-                f"{recipe.model.base} is a static model; a recipe of kind decoder needs a decoder"
-            )
+        if not (isinstance(found, Checkpoint) and isinstance(found.config, DecoderConfig)):
+            raise InputError(f"{recipe.model.base} is no decoder; a recipe of kind decoder needs one")
         self._base = found
         _check(recipe, found)
         self.decoder, self.pooling = _load(found, self._kind)
@@ -127,6 +125,7 @@ class Encoder(nn.Module):
 def _load(base: Checkpoint, pooling: Pooling) -> tuple[Decoder, nn.Module]:
     """The base's decoder and pooling, float32 on the CPU; latent attention that the base has none of begins anew."""
     decoder, _ = empty_modules(base.config, Pooling.LAST)
+    assert isinstance(decoder, Decoder)
     there = pooling if _LATENTS in base else Pooling.LAST
     state = {name: tensor.float() for name, tensor in stored_tensors(base, there)}
     own = {name: state.pop(name) for name in list(state) if name.startswith("pooling.")}

@@ -1,10 +1,10 @@
-"""A sentence encoder as teacher: BERT with mean pooling, read from a Hugging Face folder, its vectors kept on disk."""
+"""A sentence encoder as teacher: its vectors, kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,105 +13,36 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
-from codekin.embed.safetensors import read_safetensors
+from codekin.embed import Embedder
 from codekin.errors import ModelError
 
-# Activations of a batch this small stay in the processor's cache: three times the speed of ten times as many.
-_BATCH_TOKENS = 768
 _KEY_BYTES = 16
 
 
 class Teacher:
-    """BERT (arXiv 1810.04805) with mean pooling and unit length, as in all-MiniLM-L6-v2.
+    """A sentence encoder such as all-MiniLM-L6-v2 (BERT, arXiv 1810.04805), its texts cut at `max_tokens`.
 
-    `folder` holds config.json, tokenizer.json and model.safetensors in the layout of Hugging Face; texts are
-    cut at `max_tokens`. Raises ModelError where a file is missing or the model is no BERT.
+    `folder` is one that `Embedder` loads. Raises ModelError where it is not, or its tokenizer.json is missing.
     """
 
     def __init__(self, folder: Path, *, max_tokens: int) -> None:
-        for name in ("config.json", "tokenizer.json", "model.safetensors"):
-            if not (folder / name).is_file():
-                raise ModelError(f"teacher {folder}: {name} is missing")
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config.get("model_type") != "bert":
-            raise ModelError(f"teacher {folder}: model_type {config.get('model_type')!r} is not 'bert'")
-        self.dimensions = int(config["hidden_size"])
-        self._layers = int(config["num_hidden_layers"])
-        self._heads = int(config["num_attention_heads"])
-        self._epsilon = float(config["layer_norm_eps"])
-        dtype = _fastest_dtype()
-        self._weights = {
-            name: torch.from_numpy(np.array(tensor)).to(dtype)
-            for name, tensor in read_safetensors(folder / "model.safetensors").items()
-            if tensor.dtype.kind == "f"
-        }
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
-        ids = self._tokenizer.get_vocab()
+        self._embedder = Embedder(folder, max_length=max_tokens, dtype=_fastest_type())
+        self.dimensions = self._embedder.dimensions
+        tokenizer, weights = folder / "tokenizer.json", folder / "model.safetensors"
+        for file in (tokenizer, weights):
+            if not file.is_file():
+                raise ModelError(f"teacher {folder}: {file.name} is missing")
+        ids = Tokenizer.from_file(str(tokenizer)).get_vocab()
         self.vocabulary = sorted(ids, key=lambda token: ids[token])
-        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.identity = f"{digest[:16]}-{max_tokens}"
 
-    def encode(
-        self, texts: Sequence[str], progress: Callable[[int, int], None] | None = None
-    ) -> NDArray[np.float32]:
-        """The texts' vectors, (n, d) float32, unit length. `progress` is called with done and total texts."""
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        start = 0
-        while start < len(order):
-            size = max(1, _BATCH_TOKENS // len(tokens[order[start]]))
-            batch = order[start : start + size]
-            vectors[batch] = self._forward([tokens[i] for i in batch]).numpy()
-            start += len(batch)
-            if progress:
-                progress(start, len(order))
-        return vectors
-
-    @torch.inference_mode()
-    def _forward(self, batch: list[list[int]]) -> Tensor:
-        longest = max(map(len, batch))
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        mask = torch.zeros(len(batch), longest, dtype=torch.bool)
-        for row, tokens in enumerate(batch):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = True
-        w = self._weights
-        x = (
-            w["embeddings.word_embeddings.weight"][ids]
-            + w["embeddings.position_embeddings.weight"][:longest]
-            + w["embeddings.token_type_embeddings.weight"][0]
-        )
-        x = self._norm(x, "embeddings.LayerNorm")
-        # Sorted by length, most batches are of one length: those need no mask, which is the fast path.
-        attended = None if bool(mask.all()) else mask[:, None, None, :]
-        for layer in range(self._layers):
-            at = f"encoder.layer.{layer}."
-            q, k, v = (
-                self._linear(x, f"{at}attention.self.{part}")
-                .view(*ids.shape, self._heads, -1)
-                .transpose(1, 2)
-                for part in ("query", "key", "value")
-            )
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attended).transpose(1, 2).flatten(2)
-            attention = self._linear(mixed, f"{at}attention.output.dense")
-            x = self._norm(x + attention, f"{at}attention.output.LayerNorm")
-            inner = F.gelu(self._linear(x, f"{at}intermediate.dense"))
-            x = self._norm(x + self._linear(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
-        counted = mask.unsqueeze(-1).float()
-        return F.normalize((x.float() * counted).sum(1) / counted.sum(1), dim=-1)
-
-    def _linear(self, x: Tensor, name: str) -> Tensor:
-        return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
-
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        return F.layer_norm(x, x.shape[-1:], weight, bias, self._epsilon)
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The texts' vectors, (n, d) float32, unit length."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of texts that are cut: that is what max_tokens is for
+            return self._embedder.encode(texts)
 
 
 class VectorCache:
@@ -168,10 +99,11 @@ def _key(text: str) -> bytes:
 
 
 @cache
-def _fastest_dtype() -> torch.dtype:
+def _fastest_type() -> str:
     """bfloat16 where this processor multiplies it faster than float32: it is 2 times faster or 100 slower.
 
-    The shortest of several measurements, once a process: what else runs on the machine must not choose.
+    What a student learns from need not be exact. The shortest of several measurements, once a process: what else runs
+    on the machine must not choose.
     """
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -183,4 +115,4 @@ def _fastest_dtype() -> torch.dtype:
             a @ b
             runs.append(time.perf_counter() - start)
         seconds[dtype] = min(runs)
-    return min(seconds, key=lambda dtype: seconds[dtype])
+    return str(min(seconds, key=lambda dtype: seconds[dtype])).removeprefix("torch.")
