@@ -17,12 +17,12 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, StrictInt, StrictStr
+from pydantic import BaseModel, Field, StrictInt
 
 from codekin.embed import Precision, quantise
 from codekin.errors import InputError
 from codekin.serve.batching import SharedEmbedder
-from codekin.serve.errors import ApiError
+from codekin.serve.errors import ApiError, Text
 from codekin.tasks import Role, Task
 
 MOST_TEXTS = 2_048
@@ -30,7 +30,6 @@ _AT_ONCE = 20_000  # characters that are cut into tokens on the spot: in a threa
 _ROLES = {"query": Role.QUERY, "passage": Role.DOCUMENT}
 TASKS = tuple(f"{task.value}.{role}" for task in Task for role in _ROLES)
 
-Text = StrictStr
 Tokens = Annotated[list[StrictInt], Field(min_length=1)]
 
 
@@ -76,7 +75,7 @@ class EmbeddingsRequest(BaseModel):
 class RerankRequest(BaseModel):
     """Jina's members, which Cohere's are too."""
 
-    query: Text = Field(min_length=1)
+    query: Annotated[Text, Field(min_length=1)]
     documents: list[Text | TextObject] = Field(min_length=1, max_length=MOST_TEXTS)
     model: str | None = None
     top_n: StrictInt | None = Field(None, ge=1)

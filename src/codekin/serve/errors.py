@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, StrictStr
 from starlette.exceptions import HTTPException
 
 from codekin.errors import CodekinError, InputError
@@ -23,6 +23,18 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+
+
+def _check_unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text has half of a surrogate pair, which is no Unicode") from None
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_check_unicode)]
+"""A text of a request: JSON can hold halves of surrogate pairs, which answers in UTF-8 cannot."""
 
 
 class ErrorDetail(BaseModel):
@@ -99,6 +111,8 @@ def _of_validation(error: RequestValidationError) -> ApiError:
     if first["type"] == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     place = [str(part) for part in first["loc"][1:]]
+    if not place and first["type"] != "missing":
+        return ApiError(400, "the body must be a JSON object, sent as application/json")
     # Pydantic names a branch of a union as if it were a member: input.list[str].0
     param = place[0] if place else None
     name = param or "the body"

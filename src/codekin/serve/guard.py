@@ -85,7 +85,7 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, began: float) -> None:
         headers = dict(scope["headers"])
         self._admit(scope["path"], headers)
-        body = await _read(receive, headers)
+        body = await _read(receive, headers, min(_BODY_SECONDS, self._limits.seconds))
         given = False
 
         async def receive_body() -> Message:
@@ -183,7 +183,7 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _read(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+async def _read(receive: Receive, headers: dict[bytes, bytes], seconds: float) -> bytes:
     """The whole body of a request."""
     announced = headers.get(b"content-length", b"")
     too_large = ApiError(413, f"a request has at most {MOST_BYTES} bytes", code="request_too_large")
@@ -191,14 +191,12 @@ async def _read(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         raise too_large
     parts = []
     size = 0
-    deadline = time.monotonic() + _BODY_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
         except (TimeoutError, asyncio.TimeoutError):
-            raise ApiError(
-                408, f"the body did not come within {_BODY_SECONDS:g} s", code="slow_body"
-            ) from None
+            raise ApiError(408, f"the body did not come within {seconds:g} s", code="slow_body") from None
         if message["type"] == "http.disconnect":
             raise _GoneError
         parts.append(message.get("body", b""))

@@ -8,8 +8,10 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -122,6 +124,11 @@ def _add_docs(app: FastAPI) -> None:
 class _Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with an end to connections whose request's headers take too long or too much room."""
 
+    def __init__(self, *arguments: Any, header_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._header_seconds = header_seconds
+        self._in_headers = False
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._begin_headers()
@@ -151,7 +158,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _begin_headers(self) -> None:
         self._in_headers, self._header_bytes = True, 0
-        self._header_end = self.loop.call_later(_HEADER_SECONDS, self._refuse, 408)
+        self._header_end = self.loop.call_later(self._header_seconds, self._refuse, 408)
 
     def _refuse(self, status: int) -> None:
         if not self.transport.is_closing():
@@ -185,9 +192,10 @@ def run(app: App, limits: Limits, *, host: str, port: int, started: Callable[[st
         raise InputError(f"{host} is not this machine alone: serving there takes an --api-key")
     logs.set_up()
     listening = _listen(host, port)
+    protocol = partial(_Protocol, header_seconds=min(_HEADER_SECONDS, limits.seconds))
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=cast(type[_Protocol], protocol),
         ws="none",
         log_config=None,
         access_log=False,
