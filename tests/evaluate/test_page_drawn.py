@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browsing import chromium, colourful
 from made import made, run, texts
 
 from codekin.evaluate.page import html_page
 
-sync_api = pytest.importorskip("playwright.sync_api")
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 CHARTS = {"pareto": 5, "sizes": 3, "precision": 4, "differences": 4}
 """The charts by the least number of marks that they have."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +48,6 @@ def opened(browser: Browser, file: Path) -> Iterator[Page]:
     yield page
     page.close()
     assert said == [] and asked and all(url.startswith(("file:", "data:")) for url in asked)
-
-
-def colourful(page: Page, picture: bytes) -> int:
-    """How many of the picture's pixels are of a colour, neither grey nor the paper's."""
-    count = """async png => {
-      const image = new Image();
-      image.src = `data:image/png;base64,${png}`;
-      await image.decode();
-      const surface = new OffscreenCanvas(image.width, image.height).getContext("2d");
-      surface.drawImage(image, 0, 0);
-      const { data } = surface.getImageData(0, 0, image.width, image.height);
-      let found = 0;
-      for (let place = 0; place < data.length; place += 4) {
-        const [red, green, blue] = data.subarray(place, place + 3);
-        if (Math.max(red, green, blue) - Math.min(red, green, blue) > 60) found++;
-      }
-      return found;
-    }"""
-    return int(page.evaluate(count, base64.b64encode(picture).decode()))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

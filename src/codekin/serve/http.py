@@ -180,7 +180,7 @@ def serve(
     started: Callable[[str], None],
 ) -> None:
     """Serves a model and repositories; see `run`."""
-    run(make_app(embedder, repositories, limits), limits, host=host, port=port, started=started)
+    run(make_app(embedder, repositories, limits, beside), limits, host=host, port=port, started=started)
 
 
 def run(app: App, limits: Limits, *, host: str, port: int, started: Callable[[str], None]) -> None:
