@@ -63,6 +63,11 @@ class Workers(Generic[_Job, _Result]):
         for _thread in self._threads:
             self._waiting.put(None)
 
+    def join(self) -> None:
+        """Waits, after the block, until the processes have ended."""
+        for thread in self._threads:
+            thread.join()
+
     def give(self, job: _Job, answers: SimpleQueue[Answer]) -> None:
         """A job for the next worker that is free; its answer comes in `answers`."""
         self._waiting.put((job, answers))
@@ -121,6 +126,7 @@ def in_order(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
                 yield pool.result(pending.popleft().get())
         while pending:
             yield pool.result(pending.popleft().get())
+    pool.join()  # so that their processor time is known
 
 
 def work() -> None:
