@@ -48,9 +48,10 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
 
     def forward(self, pack: Pack) -> Tensor:
-        summed = self.word_embeddings(pack.ids) + self.position_embeddings(pack.positions)
-        summed = summed + self.token_type_embeddings.weight[0]
-        normed: Tensor = self.LayerNorm(summed.to(self.LayerNorm.weight.dtype))
+        # The tables may be kept in a smaller type than the one computed in.
+        dtype = self.LayerNorm.weight.dtype
+        summed = self.word_embeddings(pack.ids).to(dtype) + self.position_embeddings(pack.positions).to(dtype)
+        normed: Tensor = self.LayerNorm(summed + self.token_type_embeddings.weight[0].to(dtype))
         return normed
 
 
