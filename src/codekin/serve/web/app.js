@@ -17,7 +17,7 @@ let top = STEP;
 let anyway = false;
 let asking = null;
 let mapped = { repository: null, at: -Infinity };
-let typing = 0;
+let typing = 0, again = 0;  // timers
 let lit = [];  // the results, as the map lights them up
 
 /* Results ------------------------------------------------------------------------------------------------------ */
@@ -40,6 +40,7 @@ function wanted(side) {
 /* Asks for what the state says, and shows it. */
 async function search() {
   asking?.abort();
+  clearTimeout(again);
   const turn = asking = new AbortController();
   const asked = Boolean(state.near || state.q.trim());
   document.body.classList.toggle("asked", asked);
@@ -81,7 +82,8 @@ function show(both, answers) {
     })));
   }
   light(answers);
-  if (answers.some((answer) => answer.indexing.length)) look();
+  if (first.indexing.length) look();
+  else if (answers.some((answer) => answer.indexing.length)) again = setTimeout(search, 2 * LOOK);
 }
 
 function verdict(answer, answers) {
@@ -114,9 +116,10 @@ function verdict(answer, answers) {
 
 function light(answers) {
   lit = answers.flatMap((answer, side) => answer.results.map((result, rank) => ({ key: key(result), rank: rank + 1, side })));
-  const [best] = answers.flatMap((answer) => answer.results);
-  if (best && !state.in && best.repository !== mapped.repository) drawMap(best.repository);
-  else if (!map.light(lit) && performance.now() - mapped.at > MAP_REST) drawMap(mapped.repository);
+  const found = new Set(answers.flatMap((answer) => answer.results.map((result) => result.repository)));
+  const isFresh = map.light(lit);
+  if (found.size && !found.has(mapped.repository)) drawMap([...found][0]);
+  else if (!isFresh && performance.now() - mapped.at > MAP_REST) drawMap(mapped.repository);
 }
 
 function open(result, line) {

@@ -25,11 +25,11 @@ export const key = (result) => `${result.repository}\n${result.path}\n${result.s
 export const place = (result) => `${result.path}:${result.start_line}`;
 
 /* A path, which may break after its folders, with what follows the file's name. */
-export function named(path, tail = "") {
+export function named(path, tail = null) {
   const folders = path.split("/");
   const file = folders.pop();
   return [
     make("span", { class: "folder" }, ...folders.flatMap((folder) => [`${folder}/`, make("wbr")])),
-    make("span", { class: "file" }, make("b", {}, file), tail),
+    make("span", { class: "file" }, make("b", {}, file), tail && make("span", { class: "tail" }, tail)),
   ];
 }

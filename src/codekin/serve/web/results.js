@@ -11,8 +11,9 @@ export function column(title, answer, others, act, several) {
   const ranks = others && new Map(others.results.map((result, rank) => [key(result), rank + 1]));
   const list = make("ol", { class: "results" }, ...answer.results.map((result, rank) => card(result, rank + 1, ranks, act, several)));
   const head = title ? make("h2", {}, title, " ", make("small", {}, `${Math.round(answer.elapsed_ms)} ms`)) : null;
-  const none = answer.results.length ? null : make("p", { class: "none" }, "Nothing here.");
-  return make("div", { class: "column" }, head, list, none);
+  const none = answer.results.length ? null : "Nothing here.";
+  const note = answer.indexing.length ? "The index is still being made: more may come." : none;
+  return make("div", { class: "column" }, head, list, note && make("p", { class: "none" }, note));
 }
 
 function card(result, rank, ranks, act, several) {

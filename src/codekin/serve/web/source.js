@@ -113,7 +113,7 @@ panel.addEventListener("click", (event) => {
 });
 panel.addEventListener("close", () => {
   if (!state.file) return;
-  change({ file: "", fileIn: "", line: "" }, true);
+  change({ file: "", fileIn: "", line: "" });
 });
 at("source-close").addEventListener("click", () => panel.close());
 at("source-related").addEventListener("click", related);
