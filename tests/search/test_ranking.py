@@ -277,8 +277,3 @@ def test_one_file_does_not_fill_the_list():
     assert order.tolist() == [0, 3, 1, 2]
     assert found == pytest.approx([1.0, 0.7, 0.45, 0.2])
     assert spread(rows, scores, files, 4, 1.0)[0].tolist() == [0, 1, 2, 3]
-
-
-def test_filtered_chunks_are_no_candidates():
-    found = signals(3, semantic=[0.9, 0.5, 0.1], lexical=[3, 2, 1], symbol=[1, 0, 0])
-    assert ranked(found.where(np.array([False, True, True])), WEIGHTS) == [1, 2]

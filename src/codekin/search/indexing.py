@@ -7,19 +7,26 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codekin.errors import StoreError
-from codekin.search import ranking
+from codekin.search import coarse, lexical, ranking
 from codekin.search.extracting import Extracted, Extractor, Job, Known
 from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
-from codekin.search.store import Store, StoredFile
+from codekin.search.store import Contents, Store, StoredFile
+from codekin.search.vectors import Vectors, is_many
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
+from codekin.tasks import Task
 
 _BATCH_BYTES = 1 << 19  # of source text: a job, and a transaction, of some 500 chunks
 _SLOW_BATCH_BYTES = 1 << 13  # a slow model's first, until it has shown how slow it is
 _SLOW_BATCH_LIMIT = 1 << 16
 _SLOW_BATCH_SECONDS = 3.0  # what a slow model's batches are to take: what a killed process loses
+
+_QUESTIONS = 64  # that a coarse search is measured with
 
 Progress = Callable[[UpdateProgress], None]
 """Called after every transaction, and while a slow model embeds."""
@@ -81,6 +88,8 @@ def update(
     if gone:
         with store.writing():
             store.remove(sorted(gone))
+    if indexed or gone:
+        partition_vectors(store, model)
     skipped += [Skipped(path, left_out[path]) for path in sorted(left_out)]
     return UpdateReport(
         added=len(indexed - before.keys()),
@@ -153,6 +162,44 @@ def _write(store: Store, extracted: Extracted, model: ModelRecord) -> None:
         if extracted.files:
             store.replace(extracted.files, extracted.postings)
         store.set_meta(updated_at=time.time())
+
+
+def partition_vectors(store: Store, model: IndexModel) -> None:
+    """Puts the vectors of an index of many into cells, in one transaction, unless they fit those that they are in.
+
+    How to search them is measured with questions of the index's own.
+    """
+    if not is_many(store.chunk_count(), model.record.dimensions):
+        return
+    known = store.partition()
+    if known and not known.is_outgrown(store.chunk_count()):
+        return
+    with store.writing():
+        contents = store.contents()
+        rows = contents.vectors
+        centres = coarse.centres_of(rows)
+        cells = coarse.nearest_centres(centres, rows)
+        plan = coarse.measured(
+            rows, cells, centres, Vectors(rows).cosines, _questions(store, model, contents)
+        )
+        store.set_partition(contents, coarse.Partition(centres, len(rows), plan), cells)
+
+
+def _questions(store: Store, model: IndexModel, contents: Contents) -> NDArray[np.int8]:
+    """(m, d) int8: queries for names that the index defines, in words; always the same ones."""
+    texts: list[str] = []
+    for place in np.random.default_rng(0).permutation(len(contents.file_ids)).tolist():
+        symbols = store.symbols(contents.file_ids[place])
+        asked = (" ".join(lexical.parts(symbol)).lower() for symbol, _ in symbols)
+        texts += [text for text in asked if text][:1]
+        if len(texts) == _QUESTIONS:
+            break
+    # Files that define nothing are asked for by what they hold.
+    return (
+        np.stack([model.query(text, Task.NL2CODE) for text in texts])
+        if texts
+        else contents.vectors[:_QUESTIONS]
+    )
 
 
 def _is_current(file: SourceFile, known: StoredFile | None) -> bool:

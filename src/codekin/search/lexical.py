@@ -60,6 +60,11 @@ class Field(Enum):
     FOLDER = 4
 
 
+def parts(name: str) -> list[str]:
+    """The parts of a name at case, underscore, digit and other boundaries."""
+    return _PART.findall(name)
+
+
 def terms(word: str) -> list[str]:
     """The terms of one word: its parts at case, underscore and digit boundaries, and itself if it has several.
 
@@ -69,8 +74,7 @@ def terms(word: str) -> list[str]:
     word = word[:_LONGEST_TERM]
     if word.islower() and word.isalpha() and word.isascii():
         return [_STEMMER.stemWord(word)]
-    parts = _PART.findall(word)
-    stems: list[str] = _STEMMER.stemWords([part.lower() for part in parts])
+    stems: list[str] = _STEMMER.stemWords([part.lower() for part in parts(word)])
     return stems if len(stems) < 2 else [word.lower().strip("_"), *stems]
 
 

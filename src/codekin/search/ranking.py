@@ -83,7 +83,7 @@ def parse(text: str) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What is known of every chunk for one query: (n,) float32 each, 0 where there is no match.
+    """What is known of n chunks for one query: (n,) float32 each, 0 where there is no match.
 
     `semantic` is a cosine and `lexical` a BM25 score; `text`, `defines`, `stem` and `folder` are the share of the
     query (weighted by how rare its terms are) found in the chunk's text, among the names that it defines, in its
@@ -110,9 +110,10 @@ class Signals:
         """The signals of some rows."""
         return Signals(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def where(self, kept: NDArray[np.bool_]) -> Signals:
-        """The same with 0 for the chunks that are not kept, which then are no candidates."""
-        return Signals(*(getattr(self, name) * kept for name in self.__dataclass_fields__))
+
+def pool(top: int) -> int:
+    """How many candidates each list sends into the ranking of the best `top`."""
+    return max(POOL, 2 * top)
 
 
 def rank(
@@ -124,13 +125,13 @@ def rank(
     weights: Weights = WEIGHTS,
 ) -> tuple[NDArray[np.int64], Scores]:
     """The best `top` rows and their scores, best first."""
-    pool = max(POOL, 2 * top)
+    count = pool(top)
     rows = np.unique(
         np.concatenate(
             [
-                largest(signals.semantic, pool),
-                largest(signals.lexical, pool),
-                largest(signals.symbol + signals.defines * (signals.symbol > 0), pool),
+                largest(signals.semantic, count),
+                largest(signals.lexical, count),
+                largest(signals.symbol + signals.defines * (signals.symbol > 0), count),
             ]
         )
     )
@@ -159,7 +160,7 @@ _SURE = "0.001"
 
 
 def answers(signals: Signals, calibration: TaskCalibration | None) -> bool:
-    """Whether any chunk answers, as far as a calibrated model can tell; true without a calibration.
+    """Whether any of the candidates answers, as far as a calibrated model can tell; true without a calibration.
 
     Cosines alone don't say: a rare word in common is worth as much as a near vector. So a chunk's nearness, 0 at the
     model's noise floor and 1 where one unrelated pair in a thousand comes, and the share of the query's words in its

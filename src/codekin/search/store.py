@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 
 from codekin.errors import StoreError
 from codekin.search import lexical
+from codekin.search.coarse import Partition, Plan, nearest_centres
 from codekin.search.lexical import Field, Postings
 from codekin.search.model import ModelRecord
 
 FILE_NAME = "index.sqlite"
-_VERSION = 2
+_VERSION = 3
 _WAIT_SECONDS = 60.0
 _MERGE_LIMIT = 1 << 22  # postings: a merge of more would take more than 100 MB of memory
 _REBUILD = "; codekin index --rebuild makes it anew"
 
-Matches = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""Rows of `Contents` whose chunks hold a term, and how often each does."""
+Matches = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Numbers of chunks that hold a term, ascending, and how often each does; some are no longer in use."""
 _MODEL = ", ".join(field.name for field in fields(ModelRecord))
-_NO_MATCHES: Matches = (np.empty(0, np.int32), np.empty(0, np.float32))
+_NO_MATCHES: Matches = (np.empty(0, np.int64), np.empty(0, np.float32))
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE model (
@@ -47,6 +48,11 @@ CREATE TABLE chunks (
     symbols TEXT NOT NULL
 );
 CREATE TABLE vectors (file INTEGER PRIMARY KEY, rows BLOB NOT NULL);
+CREATE TABLE partition (
+    centres BLOB NOT NULL, vectors INTEGER NOT NULL, signs INTEGER NOT NULL, probes INTEGER NOT NULL,
+    survivors INTEGER NOT NULL, recall REAL NOT NULL
+);
+CREATE TABLE cells (file INTEGER PRIMARY KEY, cells BLOB NOT NULL);
 CREATE TABLE segments (id INTEGER PRIMARY KEY, base INTEGER NOT NULL, bits INTEGER NOT NULL, size INTEGER NOT NULL);
 CREATE TABLE postings (
     segment INTEGER NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, block)
@@ -101,6 +107,10 @@ class Contents:
     segments: list[tuple[int, int, int]]
     """Segments of postings: id, base, bits."""
     file_ids: list[int]
+    partition: Partition | None
+    """The cells that the vectors are in, in an index of many."""
+    cells: NDArray[np.uint16] | None
+    """(n,) uint16: each vector's cell."""
 
 
 class Store:
@@ -202,8 +212,11 @@ class Store:
             vectors = np.frombuffer(row[1], np.int8).reshape(len(digests), -1)
             return dict(zip(digests, vectors, strict=True))
 
-    def contents(self) -> Contents:
-        """Reads all but the postings; call inside `reading`."""
+    def contents(self, known: Contents | None = None) -> Contents:
+        """Reads all but the postings; call inside `reading`.
+
+        What is `known` of an earlier generation is not read again: chunk numbers are never used twice.
+        """
         with self._decoding():
             rows = self._db.execute(
                 "SELECT id, path, language, first, spans FROM files"
@@ -221,33 +234,77 @@ class Store:
                 raise ValueError("chunks are numbered beyond the last one")
             row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
             row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
+            places = {
+                row[0]: (s, s + n) for row, s, n in zip(rows, starts.tolist(), counts.tolist(), strict=True)
+            }
+            partition = self.partition()
             return Contents(
                 generation=self.generation(),
                 paths=[os.fsdecode(row[1]) for row in rows],
                 languages=[row[2] for row in rows],
                 file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
                 spans=spans,
-                vectors=self._vectors(
-                    {row[0]: (s, s + n) for row, s, n in zip(rows, starts, counts, strict=True)}
-                ),
+                vectors=self._vectors(places, numbers, known),
                 row_of=row_of,
                 segments=segments,
                 file_ids=[row[0] for row in rows],
+                partition=partition,
+                cells=self._cells(places) if partition else None,
             )
 
-    def _vectors(self, places: dict[int, tuple[int, int]]) -> NDArray[np.int8]:
+    def partition(self) -> Partition | None:
+        """The cells that the vectors are in, in an index of many."""
+        with self._decoding():
+            row = self._db.execute(
+                "SELECT centres, vectors, signs, probes, survivors, recall FROM partition"
+            ).fetchone()
+            model = self.model()
+            if row is None or model is None:
+                return None
+            centres = np.frombuffer(row[0], np.float32).reshape(-1, model.dimensions)
+            return Partition(centres, row[1], Plan(*row[2:]))
+
+    def _vectors(
+        self, places: dict[int, tuple[int, int]], numbers: NDArray[np.int64], known: Contents | None
+    ) -> NDArray[np.int8]:
         """The vectors of files, each file's at its (start, end): read one by one, since together they may be large."""
-        total = max((end for _, end in places.values()), default=0)
         model = self.model()
-        vectors = np.empty((total, model.dimensions if model else 0), np.int8)
+        vectors = np.empty((len(numbers), model.dimensions if model else 0), np.int8)
+        wanted = set(places)
+        if known is not None and known.vectors.shape[1] == vectors.shape[1]:
+            had = np.full(len(numbers), -1, np.int32)
+            before = numbers < len(known.row_of)
+            had[before] = known.row_of[numbers[before]]
+            vectors[had >= 0] = known.vectors[had[had >= 0]]
+            wanted = {file for file, (start, end) in places.items() if start < end and had[start] < 0}
         found = 0
-        for file, data in self._db.execute("SELECT file, rows FROM vectors"):
+        for file, data in self._blobs("vectors", "rows", wanted, len(places)):
             start, end = places[file]
-            found += len(data)
+            found += end - start
             vectors[start:end] = np.frombuffer(data, np.int8).reshape(-1, vectors.shape[1])
-        if found != vectors.size:
+        if found != sum(places[file][1] - places[file][0] for file in wanted):
             raise ValueError("vectors and chunks do not belong together")
         return vectors
+
+    def _cells(self, places: dict[int, tuple[int, int]]) -> NDArray[np.uint16]:
+        cells = np.empty(max((end for _, end in places.values()), default=0), np.uint16)
+        found = 0
+        for file, data in self._db.execute("SELECT file, cells FROM cells"):
+            start, end = places[file]
+            cells[start:end] = np.frombuffer(data, np.uint16)
+            found += end - start
+        if found != len(cells):
+            raise ValueError("cells and chunks do not belong together")
+        return cells
+
+    def _blobs(self, table: str, column: str, files: set[int], total: int) -> Iterator[tuple[int, bytes]]:
+        """What a table holds of some of `total` files, in one pass where that is most of them."""
+        select = f"SELECT file, {column} FROM {table}"
+        if len(files) * 4 > total:
+            yield from (row for row in self._db.execute(select) if row[0] in files)
+            return
+        for file in sorted(files):
+            yield from self._db.execute(f"{select} WHERE file = ?", (file,))
 
     def symbols(self, file: int) -> list[tuple[str, str]]:
         """The (symbol, kind) of each chunk of a file."""
@@ -273,9 +330,8 @@ class Store:
                     if not len(chunks):
                         continue
                     chunks += base
-                    known = chunks < len(contents.row_of)
-                    rows = contents.row_of[chunks[known]]
-                    parts.append((rows[rows >= 0], counts[known][rows >= 0]))
+                    known = int(chunks.searchsorted(len(contents.row_of)))
+                    parts.append((chunks[:known], counts[:known]))
         return [_joined(parts) for parts in found]
 
     def sizes(self) -> tuple[int, dict[str, int], int, float | None]:
@@ -323,7 +379,7 @@ class Store:
 
     def start(self, model: ModelRecord) -> ModelRecord:
         """Removes every file, chunk and posting: from here on, `since`, vectors are those of the model."""
-        for table in ("files", "chunks", "vectors", "segments", "postings", "model"):
+        for table in ("files", "chunks", "vectors", "cells", "partition", "segments", "postings", "model"):
             self._db.execute(f"DELETE FROM {table}")
         model = replace(model, since=self.generation() + 1)
         self._db.execute(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, ?, ?)", astuple(model))
@@ -338,7 +394,7 @@ class Store:
     def remove(self, paths: Sequence[str]) -> None:
         """Removes files with their chunks; their postings go when their segment is merged."""
         keys = [(os.fsencode(path),) for path in paths]
-        for table in ("chunks", "vectors"):
+        for table in ("chunks", "vectors", "cells"):
             self._db.executemany(
                 f"DELETE FROM {table} WHERE file = (SELECT id FROM files WHERE path = ?)", keys
             )
@@ -353,6 +409,7 @@ class Store:
         with self._decoding():
             base = int(self._db.execute("SELECT value FROM meta WHERE key = 'next_chunk'").fetchone()[0])
         first = base
+        partition = self.partition()
         for file in files:
             row = self._db.execute(
                 "INSERT INTO files (path, size, mtime_ns, digest, language) VALUES (?, ?, ?, ?, ?)",
@@ -369,9 +426,35 @@ class Store:
                 ),
             )
             self._db.execute("INSERT INTO vectors VALUES (?, ?)", (row, file.vectors.tobytes()))
+            if partition:
+                cells = nearest_centres(partition.centres, file.vectors)
+                self._db.execute("INSERT INTO cells VALUES (?, ?)", (row, cells.tobytes()))
             first += len(file.spans)
         self.set_meta(next_chunk=first)
         self._add_segment(base, postings)
+
+    def set_partition(self, contents: Contents, partition: Partition, cells: NDArray[np.uint16]) -> None:
+        """Puts the vectors of `contents` into cells (n,): in the transaction in which they were read."""
+        plan = partition.plan
+        self._db.execute("DELETE FROM partition")
+        self._db.execute(
+            "INSERT INTO partition VALUES (?, ?, ?, ?, ?, ?)",
+            (partition.centres.tobytes(), partition.vectors, *astuple(plan)),
+        )
+        ends = np.cumsum(np.bincount(contents.file_of, minlength=len(contents.file_ids))).tolist()
+        self._db.execute("DELETE FROM cells")
+        self._db.executemany(
+            "INSERT INTO cells VALUES (?, ?)",
+            (
+                (file, cells[start:end].tobytes())
+                for file, start, end in zip(contents.file_ids, [0, *ends[:-1]], ends, strict=True)
+            ),
+        )
+
+    def chunk_count(self) -> int:
+        """How many chunks the index holds."""
+        with self._errors("read"):
+            return int(self._db.execute("SELECT sum(length(spans)) / 12 FROM chunks").fetchone()[0] or 0)
 
     def _add_segment(self, base: int, postings: Postings) -> None:
         """Adds a segment, merged with the newest ones that are no more than twice its size.
@@ -465,7 +548,7 @@ def delete(folder: Path) -> None:
 def _joined(parts: list[Matches]) -> Matches:
     if len(parts) < 2:
         return parts[0] if parts else _NO_MATCHES
-    return np.concatenate([rows for rows, _ in parts]), np.concatenate([counts for _, counts in parts])
+    return np.concatenate([chunks for chunks, _ in parts]), np.concatenate([counts for _, counts in parts])
 
 
 def _create(db: sqlite3.Connection) -> None:

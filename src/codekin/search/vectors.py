@@ -1,4 +1,4 @@
-"""Nearest vectors, exactly: int8 rows against an int8 query.
+"""Nearest vectors: int8 rows against an int8 query, few of them all and many coarse to fine.
 
 Products of 8-bit integers summed over a thousand dimensions are whole numbers below 2**24, which float32 holds
 exactly (over more dimensions all but those of rows that hardly vary): the scores are the same whatever the order of
@@ -12,20 +12,57 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-_RESIDENT_NUMBERS = 1 << 24  # up to here the rows are kept as float32 too: 64 MB
+from codekin.search.coarse import RECALL, Coarse, Partition
+
+_RESIDENT_NUMBERS = 1 << 24  # up to here the rows are kept as float32 too (64 MB), and all are compared
 _BLOCK_NUMBERS = 1 << 22
 
 
+def is_many(rows: int, dimensions: int) -> bool:
+    """Whether so many vectors are worth a coarse search: below, comparing all takes a few milliseconds."""
+    return rows * dimensions > _RESIDENT_NUMBERS
+
+
 class Vectors:
-    """A matrix of int8 rows, searched whole."""
+    """A matrix of int8 rows (n, d), and what a coarse search of it needs: the rows' partition and cells (n,)."""
 
-    def __init__(self, rows: NDArray[np.int8]) -> None:
+    def __init__(
+        self,
+        rows: NDArray[np.int8],
+        partition: Partition | None = None,
+        cells: NDArray[np.uint16] | None = None,
+    ) -> None:
         self.rows = rows
+        self._partition = partition
+        self._cells = cells
 
-    def cosines(self, query: NDArray[np.int8]) -> NDArray[np.float32]:
-        """(n,) float32: the cosine of each row to `query` (d,), 0 for a zero row or query."""
+    def nearest(
+        self, query: NDArray[np.int8], count: int, kept: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the `count` highest positive cosines, best first; `kept` (n,) says which are looked for."""
+        if not is_many(*self.rows.shape):
+            scores = self.cosines(query)
+            return largest(scores if kept is None else scores * kept, count)
+        if kept is not None and not is_many(int(np.count_nonzero(kept)), self.rows.shape[1]):
+            rows = np.flatnonzero(kept)
+        elif self._partition and self._coarse:
+            plan = self._partition.plan
+            survivors = max(plan.survivors, round(plan.survivors * count / RECALL[-1][0]))
+            rows = np.sort(self._coarse.survivors(query, plan.probes, survivors, kept)).astype(np.int64)
+        else:
+            rows = np.arange(len(self.rows)) if kept is None else np.flatnonzero(kept)
+        return rows[largest(self.cosines(query, rows), count)]
+
+    def cosines(self, query: NDArray[np.int8], rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """The cosines of `rows` (None: of all) to `query` (d,), float32; 0 for a zero row or query."""
         wanted = query.astype(np.float32)
         length = np.sqrt(float(wanted @ wanted)) or 1.0
+        if rows is not None:
+            products = np.empty(len(rows), np.float32)
+            for start in range(0, len(rows), self._blocks.step):
+                some = rows[start : start + self._blocks.step]
+                products[start : start + len(some)] = self.rows[some].astype(np.float32) @ wanted
+            return products * (self._inverse_lengths[rows] / np.float32(length))
         if self._resident is not None:
             products = self._resident @ wanted
         else:
@@ -36,8 +73,14 @@ class Vectors:
         return products * (self._inverse_lengths / np.float32(length))
 
     @cached_property
+    def _coarse(self) -> Coarse | None:
+        if self._partition is None or self._cells is None:
+            return None
+        return Coarse(self.rows, self._cells, self._partition.centres, self._partition.plan.signs)
+
+    @cached_property
     def _resident(self) -> NDArray[np.float32] | None:
-        return self.rows.astype(np.float32) if self.rows.size <= _RESIDENT_NUMBERS else None
+        return None if is_many(*self.rows.shape) else self.rows.astype(np.float32)
 
     @property
     def _blocks(self) -> range:

@@ -12,75 +12,176 @@ from pathspec import GitIgnoreSpec
 from codekin.errors import InputError
 from codekin.search.lexical import Field
 from codekin.search.ranking import Query, Signals
-from codekin.search.store import Store
+from codekin.search.store import Contents, Matches, Store
 from codekin.search.vectors import Vectors
 from codekin.source import LANGUAGES
 
 _K1, _B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
 
 _KEPT_FILTERS = 64  # remembered at a time
+_FIELDS = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
+_LEAST = 1e-30  # no score of a chunk that holds a term is as low
+_FREQUENT = 20_000  # chunks: looking for what a more frequent term could lift takes less than counting it
+
+
+class _Term:
+    """A term of a query, and the chunks that hold it in each of `_FIELDS`."""
+
+    def __init__(self, name: str, matches: list[Matches]) -> None:
+        self.name = name
+        self.matches = matches
+        self.idf = 0.0
+
+    @property
+    def chunks(self) -> NDArray[np.int64]:
+        """The chunks whose text holds it."""
+        return self.matches[0][0]
+
+    def weigh(self, holding: int, total: int) -> None:
+        """Sets its inverse document frequency: so many of all chunks hold it."""
+        self.idf = math.log(1 + (total - holding + 0.5) / (holding + 0.5))
 
 
 class View:
     """One generation of a store's contents: n chunks of m files, and their signals for a query.
 
     Reads postings from the store: use it inside `store.reading()`, in the transaction in which it was made or while
-    the store's generation is the view's.
+    the store's generation is the view's. `known` is the view of an earlier generation, whose vectors are taken over.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, known: View | None = None) -> None:
         self._store = store
-        self.contents = store.contents()
-        self.vectors = Vectors(self.contents.vectors)
+        self.contents: Contents = store.contents(known.contents if known else None)
+        self.vectors = Vectors(self.contents.vectors, self.contents.partition, self.contents.cells)
+        used = np.flatnonzero(self.contents.row_of >= 0)
+        self._number_of = np.empty(len(used), np.int64)
+        self._number_of[self.contents.row_of[used]] = used
         lengths = self.contents.spans[:, 2]
         average = int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 1.0
-        self._saturation = (_K1 * (1 - _B + _B * lengths / max(average, 1.0))).astype(np.float32)
+        # By number, as postings are: they are ascending, rows are not. Of a number that is not in use, nothing counts.
+        self._saturation = np.full(len(self.contents.row_of), np.inf, np.float32)
+        self._saturation[self._number_of] = _K1 * (1 - _B + _B * lengths / max(average, 1.0))
         self._symbols: dict[int, list[tuple[str, str]]] = {}
         self._kept: dict[tuple[tuple[str, ...], ...], NDArray[np.bool_]] = {}
 
-    def signals(self, query: Query, vector: NDArray[np.int8] | None, *, text: bool) -> Signals:
-        """The signals of all n chunks; `vector` None leaves out the semantic one, `text` false the lexical one."""
-        n = len(self.contents.file_of)
-        lexical_scores = np.zeros(n, np.float32)
-        fields = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
-        shares = {field: np.zeros(n, np.float32) for field in fields}
-        spelt = np.zeros(n, np.float32)
-        total = 0.0
-        for term in query.terms:
-            found = self._store.matches(self.contents, term, fields)
-            rows, counts = found[0]
-            idf = math.log(1 + (n - len(rows) + 0.5) / (len(rows) + 0.5))
-            total += idf
-            if text:
-                lexical_scores[rows] += idf * counts * (_K1 + 1) / (counts + self._saturation[rows])
-            if term in query.identifiers:
-                spelt[rows] = 1.0
-            for share, (held, _) in zip(shares.values(), found, strict=True):
-                if len(held):
-                    share[held] += idf
-        for share in shares.values():
+    def candidates(
+        self,
+        query: Query,
+        vector: NDArray[np.int8] | None,
+        pool: int,
+        *,
+        text: bool,
+        kept: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.int64], Signals]:
+        """The rows, ascending, that are among the best `pool` by some signal, and their signals.
+
+        `vector` None leaves out the semantic one, `text` false the lexical one; `kept` (n,) says which rows are
+        looked for. Beside the best there is a row for each identifier of the query that any text has.
+        """
+        terms = [_Term(name, self._matches(name, _FIELDS)) for name in query.terms]
+        for term in terms:
+            term.weigh(self._live(term.chunks), len(self._number_of))
+        named = [self._matches(name, [Field.NAME])[0][0] for name in query.names]
+        found = [self._lexical(terms, pool, kept)]
+        found += [self._rows(chunks, kept) for chunks in named]
+        found += [self._rows(term.chunks, kept)[:1] for term in terms if term.name in query.identifiers]
+        if vector is not None:
+            found.append(self.vectors.nearest(vector, pool, kept))
+        rows = np.unique(np.concatenate(found))
+        numbers = self._number_of[rows]
+        lexical = np.zeros(len(rows), np.float32)
+        spelt = np.zeros(len(rows), np.float32)
+        shares = [np.zeros(len(rows), np.float32) for _ in _FIELDS]
+        for term in terms:
+            for field, share, (chunks, counts) in zip(_FIELDS, shares, term.matches, strict=True):
+                held, places = _places(chunks, numbers)
+                share[held] += term.idf
+                if field is Field.TEXT:
+                    lexical[held] += self._gain(term, numbers[held], counts[places])
+                    if term.name in query.identifiers:
+                        spelt[held] = 1.0
+        total = sum(term.idf for term in terms)
+        for share in shares:
             share /= max(total, 1e-9)
-        symbol = np.zeros(n, np.float32)
-        for name in query.names:
-            [(rows, _)] = self._store.matches(self.contents, name, [Field.NAME])
-            symbol[rows] = 1.0
-        return Signals(
-            semantic=np.zeros(n, np.float32) if vector is None else self.vectors.cosines(vector),
-            lexical=lexical_scores,
-            text=shares[Field.TEXT],
-            defines=shares[Field.DEFINES],
-            stem=shares[Field.STEM],
-            folder=shares[Field.FOLDER],
+        symbol = np.zeros(len(rows), np.float32)
+        for chunks in named:
+            symbol[_places(chunks, numbers)[0]] = 1.0
+        of_text, defines, stem, folder = shares
+        signals = Signals(
+            semantic=np.zeros(len(rows), np.float32)
+            if vector is None
+            else self.vectors.cosines(vector, rows),
+            lexical=lexical if text else np.zeros(len(rows), np.float32),
+            text=of_text,
+            defines=defines,
+            stem=stem,
+            folder=folder,
             symbol=symbol,
             spelt=spelt,
         )
+        return rows, signals
+
+    def _lexical(
+        self, terms: Sequence[_Term], pool: int, kept: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """The rows of the best `pool` BM25 scores, and those that share the last one's.
+
+        Rare terms come first. Once those that are left could lift no chunk without the others among the best, they
+        are looked up for the chunks that they could lift alone (MaxScore: Turtle and Flood, 1995).
+        """
+        scores = np.zeros(len(self._saturation), np.float32)
+        if kept is not None:
+            hidden = self._number_of[~kept]
+        ordered = sorted(terms, key=lambda term: -term.idf)
+        left = sum(term.idf for term in ordered) * (_K1 + 1)
+        chosen: NDArray[np.int64] | None = None
+        touched = 0
+        for term in ordered:
+            chunks, counts = term.matches[0]
+            if chosen is None and touched > pool and len(chunks) > _FREQUENT:
+                if kept is not None:
+                    scores[hidden] = 0
+                threshold = _highest(scores, pool)
+                # A thousandth more than what sums of float32 may be off by.
+                if threshold > left * 1.001:
+                    chosen = np.flatnonzero(scores >= threshold - left * 1.001)
+            if chosen is None:
+                scores[chunks] += self._gain(term, chunks, counts)
+                touched += len(chunks)
+            else:
+                held, places = _places(chunks, chosen)
+                scores[chosen[held]] += self._gain(term, chosen[held], counts[places])
+            left -= term.idf * (_K1 + 1)
+        if kept is not None:
+            scores[hidden] = 0
+        threshold = _highest(scores, pool)
+        return self._rows(np.flatnonzero(scores >= max(threshold, _LEAST)), None)
+
+    def _gain(
+        self, term: _Term, numbers: NDArray[np.int64], counts: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What a term adds to the BM25 scores of chunks that hold it `counts` times."""
+        return np.float32(term.idf * (_K1 + 1)) * (counts / (counts + self._saturation[numbers]))
+
+    def _matches(self, term: str, fields: Sequence[Field]) -> list[Matches]:
+        return self._store.matches(self.contents, term, fields)
+
+    def _live(self, chunks: NDArray[np.int64]) -> int:
+        """How many of the chunks are in use."""
+        return int(np.count_nonzero(self.contents.row_of[chunks] >= 0))
+
+    def _rows(self, chunks: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """The rows of those chunks that are in use and kept."""
+        rows = self.contents.row_of[chunks].astype(np.int64)
+        rows = rows[rows >= 0]
+        return rows if kept is None else rows[kept[rows]]
 
     def kept(
         self, languages: Sequence[str], include: Sequence[str], exclude: Sequence[str]
-    ) -> NDArray[np.bool_]:
-        """(n,) whether each chunk passes the filters of `CodeIndex.search`; the caller's own, to change."""
+    ) -> NDArray[np.bool_] | None:
+        """(n,) whether each chunk passes the filters of `CodeIndex.search`, None where there are none."""
         if not (languages or include or exclude):
-            return np.ones(len(self.contents.file_of), np.bool_)
+            return None
         key = (tuple(languages), tuple(include), tuple(exclude))
         if key not in self._kept:
             if len(self._kept) == _KEPT_FILTERS:
@@ -97,7 +198,7 @@ class View:
                 for path, language in zip(self.contents.paths, self.contents.languages, strict=True)
             ]
             self._kept[key] = np.array(files, np.bool_)[self.contents.file_of]
-        return self._kept[key].copy()
+        return self._kept[key]
 
     def symbols(self, row: int) -> tuple[str, str]:
         """The symbol and kind of one chunk."""
@@ -105,6 +206,23 @@ class View:
         if file not in self._symbols:
             self._symbols[file] = self._store.symbols(self.contents.file_ids[file])
         return self._symbols[file][row - int(np.searchsorted(self.contents.file_of, file))]
+
+
+def _places(
+    chunks: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the `wanted` are among the `chunks` (ascending), and where there."""
+    if not len(chunks):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    places = chunks.searchsorted(wanted)
+    held = np.flatnonzero(chunks[np.minimum(places, len(chunks) - 1)] == wanted)
+    return held, places[held]
+
+
+def _highest(scores: NDArray[np.float32], count: int) -> float:
+    """The `count`-th highest positive score, 0 where there are fewer."""
+    found = scores[scores > 0]
+    return float(np.partition(found, len(found) - count)[len(found) - count]) if len(found) >= count else 0.0
 
 
 def _globs(patterns: Sequence[str]) -> GitIgnoreSpec:

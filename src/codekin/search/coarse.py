@@ -1,0 +1,228 @@
+"""Coarse to fine: which of many vectors are worth comparing with a query in full.
+
+A vector's coarse form is the signs of its first numbers (a short Matryoshka size, one bit a number), and the cell of a
+partition that it lies in (an inverted file: Jégou, Douze and Schmid, "Product quantization for nearest neighbor
+search", 2011). A query looks into the cells whose centres come nearest, counts the signs in which the vectors there
+differ from its own, and only the survivors are compared in full. A vector's cell is known from its own numbers and
+the centres alone, so vectors come and go without the others' being touched; the centres are made anew once there are
+`GROWTH` times as many. How many cells, signs and survivors it takes is measured (`measured`), with questions of the
+index's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cosines = Callable[[NDArray[np.int8]], NDArray[np.float32]]
+"""A query (d,) to the exact cosines (n,)."""
+
+RECALL = ((10, 0.98), (100, 0.95))
+"""What a coarse search has to find: of so many nearest vectors, such a share on average."""
+GROWTH = 4
+
+_WORD = 64  # signs in a machine's word
+_SAMPLE = 64  # vectors a cell, from which its centre is made
+_ROUNDS = 8
+_FULL = 3  # what it takes to compare a number in full, in bytes of signs
+_BLOCK_NUMBERS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to search: `signs` are compared of the vectors in `probes` cells, and `survivors` of them in full.
+
+    `recall` is the share of the ten nearest vectors that was found so when it was measured.
+    """
+
+    signs: int
+    probes: int
+    survivors: int
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The cells that vectors are in."""
+
+    centres: NDArray[np.float32]
+    """(k, d) float32, rows of unit length."""
+    vectors: int
+    """How many there were when the centres were made."""
+    plan: Plan
+
+    def is_outgrown(self, count: int) -> bool:
+        """Whether `count` vectors want centres of their own."""
+        return not self.vectors / GROWTH <= count <= self.vectors * GROWTH
+
+
+def nearest_centres(centres: NDArray[np.float32], rows: NDArray[np.int8]) -> NDArray[np.uint16]:
+    """(n,) uint16: the cell of each of n rows (n, d)."""
+    cells = np.empty(len(rows), np.uint16)
+    step = max(1, _BLOCK_NUMBERS // max(centres.shape))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step].astype(np.float32)
+        cells[start : start + step] = (block @ centres.T).argmax(axis=1)
+    return cells
+
+
+def centres_of(rows: NDArray[np.int8]) -> NDArray[np.float32]:
+    """(k, d) float32 centres of unit length, about as many as the root of the number of rows; always the same ones.
+
+    Spherical k-means (Dhillon and Modha, 2001) of a sample of the rows.
+    """
+    count = 1 << max(1, round(np.log2(max(len(rows), 4)) / 2))
+    random = np.random.default_rng(0)
+    sample = np.sort(random.choice(len(rows), min(len(rows), count * _SAMPLE), replace=False))
+    vectors = _unit(rows[sample].astype(np.float32))
+    centres: NDArray[np.float32] = vectors[random.choice(len(vectors), count, replace=False)]
+    for _ in range(_ROUNDS):
+        cells = np.concatenate(
+            [
+                (block @ centres.T).argmax(axis=1)
+                for block in np.array_split(vectors, len(vectors) // 4096 + 1)
+            ]
+        )
+        order = np.argsort(cells, kind="stable")
+        held, starts = np.unique(cells[order], return_index=True)
+        # A cell that nothing is in keeps its centre.
+        centres[held] = _unit(np.add.reduceat(vectors[order], starts, axis=0))
+    return centres
+
+
+class Coarse:
+    """The coarse forms of n vectors, in the order of their cells: d / 8 bytes a vector, and 4."""
+
+    def __init__(
+        self, rows: NDArray[np.int8], cells: NDArray[np.uint16], centres: NDArray[np.float32], signs: int
+    ) -> None:
+        self._centres = centres
+        self.signs = signs
+        self._order = np.argsort(cells, kind="stable").astype(np.int32)
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centres)))]).tolist()
+        # By words, not by vectors: one long loop a word.
+        self._words = np.empty((-(-signs // _WORD), len(rows)), np.uint64)
+        step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            self._words[:, start : start + step] = _packed(rows[self._order[start : start + step], :signs]).T
+
+    def survivors(
+        self,
+        query: NDArray[np.int8],
+        probes: int,
+        count: int,
+        kept: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.int32]:
+        """At least `count` rows of those in the `probes` nearest cells (fewer if there are no more), in no order.
+
+        `kept` (n,) says which rows are looked for: with half of them, twice the cells are looked into.
+        """
+        if kept is not None:
+            probes = int(np.ceil(probes * len(kept) / max(1, int(np.count_nonzero(kept)))))
+        chosen = self.ranked_cells(query)[:probes] if probes < len(self._centres) else None
+        distances = self.distances(query, chosen)
+        order = self._order if chosen is None else self._gathered(self._order, chosen)
+        if kept is not None:
+            inside = np.flatnonzero(kept[order])
+            order, distances = order[inside], distances[inside]
+        if len(order) <= count:
+            return order
+        reach = int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
+        return order[np.flatnonzero(distances <= reach)]
+
+    def ranked_cells(self, query: NDArray[np.int8]) -> NDArray[np.int64]:
+        """All cells, nearest centre first."""
+        return np.argsort(-(self._centres @ query.astype(np.float32)), kind="stable")
+
+    def distances(
+        self, query: NDArray[np.int8], cells: NDArray[np.int64] | None = None
+    ) -> NDArray[np.uint16]:
+        """The signs in which the vectors of some cells (None: all) differ from the query's, cell by cell."""
+        wanted = _packed(query[None, : self.signs])[0]
+        total: NDArray[np.uint16] | None = None
+        for word, own in zip(self._words, wanted, strict=True):
+            held = word if cells is None else self._gathered(word, cells)
+            differing = np.bitwise_count(held ^ own)
+            total = differing.astype(np.uint16) if total is None else total + differing
+        assert total is not None
+        return total
+
+    def places(self) -> NDArray[np.int64]:
+        """(n,) int64: where each row stands in the order of cells."""
+        found = np.empty(len(self._order), np.int64)
+        found[self._order] = np.arange(len(found))
+        return found
+
+    def _gathered(self, values: NDArray, cells: NDArray[np.int64]) -> NDArray:  # type: ignore[type-arg]
+        starts = self._starts
+        return np.concatenate([values[starts[cell] : starts[cell + 1]] for cell in cells.tolist()])
+
+
+def measured(
+    rows: NDArray[np.int8],
+    cells: NDArray[np.uint16],
+    centres: NDArray[np.float32],
+    cosines: Cosines,
+    queries: NDArray[np.int8],
+) -> Plan:
+    """The cheapest plan with which `queries` (m, d) find what `RECALL` asks for.
+
+    Nearest vectors are lost in cells that are not probed and among those that do not survive: each may lose half of
+    what may be lost.
+    """
+    depths = [(min(depth, len(rows)), recall) for depth, recall in RECALL]
+    deepest = max(depth for depth, _ in depths)
+    nearest = []
+    for query in queries:
+        scores = cosines(query)
+        best = np.argpartition(-scores, deepest - 1)[:deepest]
+        nearest.append(best[np.argsort(-scores[best], kind="stable")])
+
+    def needed(ranks: list[NDArray[np.int64]]) -> int:
+        """The rank up to which enough of the nearest come."""
+        return max(
+            int(
+                np.quantile(np.concatenate([own[:depth] for own in ranks]), (1 + recall) / 2, method="higher")
+            )
+            for depth, recall in depths
+        )
+
+    dimensions = rows.shape[1]
+    plans = []
+    probes = 0
+    for signs in sorted({dimensions, -(-dimensions // 2)}, reverse=True):
+        coarse = Coarse(rows, cells, centres, signs)
+        places = coarse.places()
+        cell_ranks, sign_ranks = [], []
+        for query, best in zip(queries, nearest, strict=True):
+            if not probes:
+                rank_of = np.argsort(coarse.ranked_cells(query))
+                cell_ranks.append(rank_of[cells[best]] + 1)
+            distances = coarse.distances(query)
+            sign_ranks.append(np.cumsum(np.bincount(distances))[distances[places[best]]])
+        probes = probes or needed(cell_ranks)
+        survivors = needed(sign_ranks)
+        cost = len(rows) * probes / len(centres) * signs / 8 + _FULL * survivors * dimensions
+        depth = depths[0][0]
+        found = [
+            len(np.intersect1d(coarse.survivors(query, probes, survivors), best[:depth])) / depth
+            for query, best in zip(queries, nearest, strict=True)
+        ]
+        plans.append((cost, Plan(signs, probes, survivors, float(np.mean(found)))))
+    return min(plans, key=lambda priced: priced[0])[1]
+
+
+def _packed(rows: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """(n, d) int8 -> (n, ceil(d / 64)) uint64: which numbers are positive."""
+    packed = np.packbits(rows > 0, axis=1)
+    words = np.zeros((len(rows), -(-rows.shape[1] // _WORD) * (_WORD // 8)), np.uint8)
+    words[:, : packed.shape[1]] = packed
+    return words.view(np.uint64)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-9)), np.float32)
