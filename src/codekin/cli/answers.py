@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from codekin.cli.terminal import count, duration, visible, wants_color
 from codekin.tasks import Task
 
 if TYPE_CHECKING:
-    from codekin.search import CodeIndex, Result
+    from codekin.search import CodeIndex, Reranked, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,8 @@ def answer(
         results = find(index)
         is_empty = not results and not index.status().chunks
     elapsed = time.perf_counter() - started
+    if index.reranked:
+        _tell(index.reranked)
     if wanted.as_json:
         print_json(
             {
@@ -107,6 +109,7 @@ def answer(
                 "task": wanted.task,
                 "elapsed_ms": round(1000 * elapsed, 1),
                 "answered": index.answered,
+                **({"rerank": asdict(index.reranked)} if index.reranked else {}),
                 "results": as_json(results, query, root.resolve(), wanted.context),
             }
         )
@@ -123,3 +126,15 @@ def answer(
         if sys.stderr.isatty():
             print(f"{count(len(results), 'result')} in {duration(elapsed)}", file=sys.stderr)
     raise SystemExit(0 if results else 1)
+
+
+def _tell(done: Reranked) -> None:
+    """What kept the second stage from its work, where something did."""
+    if done.problem:
+        print(f"codekin: not reranked, this is the first stage's answer: {done.problem}", file=sys.stderr)
+    elif done.scored < done.candidates:
+        print(
+            f"codekin: reranked {done.scored} of {done.candidates} in {duration(done.seconds)}, "
+            "all that --budget has time for",
+            file=sys.stderr,
+        )

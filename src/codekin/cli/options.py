@@ -119,6 +119,7 @@ api_keys = click.option(
 )
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s?)", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -137,6 +138,14 @@ def read_size(size: str) -> int:
     if not match:
         raise InputError(f"--max-size {size!r} is no size; write bytes, or like 500K, 2M")
     return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def read_duration(duration: str) -> float:
+    """The seconds that `duration` says: "300ms", "1.5s", "2"."""
+    match = _DURATION.fullmatch(duration.strip())
+    if not match or not float(match[1]):
+        raise InputError(f"--budget {duration!r} is no time; write like 300ms, 1.5s")
+    return float(match[1]) / (1000 if match[2].lower() == "ms" else 1)
 
 
 def split_globs(globs: Sequence[str]) -> dict[str, tuple[str, ...]]:

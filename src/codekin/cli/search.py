@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from codekin.cli import options
 from codekin.cli.answers import Wanted, answer, answering
+from codekin.errors import InputError
 from codekin.tasks import Task
+
+if TYPE_CHECKING:
+    from codekin.search import SecondStage
 
 
 @click.command()
 @options.query
 @options.root
 @options.mode
+@click.option(
+    "--rerank",
+    "reranker",
+    is_flag=False,
+    flag_value="",
+    metavar="[=MODEL]",
+    help="Have a stronger model score the best 50 again: an embedding model, a CrossEncoder, a language model, or "
+    "https://HOST/v1#MODEL.  [default: all-MiniLM-L6-v2, from the hub]",
+)
+@click.option("--budget", metavar="TIME", help="Rerank as many as that suffices for: 300ms, 2s.")
 @click.option("--anyway", is_flag=True, help="Show what comes nearest, even where nothing seems to answer.")
 @answering(Task.NL2CODE)
-def search(query: str, path: Path, mode: str, anyway: bool, wanted: Wanted) -> None:
+def search(
+    query: str,
+    path: Path,
+    mode: str,
+    reranker: str | None,
+    budget: str | None,
+    anyway: bool,
+    wanted: Wanted,
+) -> None:
     """Find the code that answers QUERY.
 
     QUERY is a question, a description or a name; "-" reads it from stdin. PATH is the folder to search (default:
@@ -26,12 +49,25 @@ def search(query: str, path: Path, mode: str, anyway: bool, wanted: Wanted) -> N
     The first search of a folder indexes it; later ones look only at what changed.
     """
     text = options.read_query(query)
+    stage = _second_stage(reranker, budget)
     answer(
         wanted,
         path,
         {"query": text, "root": str(path.resolve()), "mode": mode},
-        lambda index: index.search(text, mode=mode, anyway=anyway, **wanted.filters),
+        lambda index: index.search(text, mode=mode, anyway=anyway, rerank=stage, **wanted.filters),
         query=text,
         lexical=mode == "lexical",
         advice="" if anyway or mode == "lexical" else "; --anyway shows what comes nearest",
     )
+
+
+def _second_stage(reranker: str | None, budget: str | None) -> SecondStage | None:
+    if reranker is None:
+        if budget is not None:
+            raise InputError("--budget is for --rerank")
+        return None
+    from codekin.rerank import DEFAULT_RERANKER
+    from codekin.search import SecondStage
+
+    seconds = None if budget is None else options.read_duration(budget)
+    return SecondStage(reranker or DEFAULT_RERANKER, budget=seconds)

@@ -237,7 +237,7 @@ def _answer(search: Search, question: Question, runs: int, budget: int) -> Answe
         hits = search(question.text, _DEPTH)
     return Answered(
         question=question,
-        ndcg=_ndcg(best, question.answers),
+        ndcg=ndcg(best, question.answers),
         recall=_recall(hits, question.answers, budget),
         seconds=tuple(times),
         hits=best,
@@ -248,7 +248,7 @@ def _rank(hits: Sequence[Place], answer: Place) -> int | None:
     return next((rank for rank, hit in enumerate(hits, 1) if hit.meets(answer)), None)
 
 
-def _ndcg(hits: Sequence[Place], answers: Sequence[Place]) -> float:
+def ndcg(hits: Sequence[Place], answers: Sequence[Place]) -> float:
     """A hit that meets two answers counts once (as in the benchmark's published figures)."""
     ranks = {rank for answer in answers if (rank := _rank(hits, answer))}
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(TOP, len(answers)) + 1))

@@ -130,7 +130,7 @@ class Extractor:
             return None
         text = decode(data)
         chunks = [] if text is None else chunk(text, file.language)
-        texts = [_embedded_text(file.path, part) for part in chunks]
+        texts = [embedded_text(file.path, part.symbol, part.text) for part in chunks]
         digests = [_digest(part.encode("utf-8", "surrogatepass")) for part in texts]
         return _Read(file, digest, chunks, texts, digests)
 
@@ -178,9 +178,9 @@ def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:
     return data, before.st_size, before.st_mtime_ns if settled else _UNSETTLED
 
 
-def _embedded_text(path: str, part: Chunk) -> str:
+def embedded_text(path: str, symbol: str, text: str) -> str:
     """What a chunk's vector is made of: its text, and the names it goes by."""
-    return f"{_names(path)[0]} {part.symbol}\n{part.text}"
+    return f"{_names(path)[0]} {symbol}\n{text}"
 
 
 def _document(path: str, part: Chunk) -> Document:

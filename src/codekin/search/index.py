@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +20,12 @@ from platformdirs import user_cache_path
 from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
+from codekin.search.extracting import embedded_text
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport
+from codekin.search.second_stage import Reranked, SecondStage
 from codekin.search.store import Contents, Store, delete
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES, decode
@@ -47,7 +48,8 @@ class CodeIndex:
     Raises InputError for a path that is no folder. Once the index is used, raises StoreError for one that cannot be
     opened or that is made with another model or size than asked for, and ModelError for a model that is not there
     or that has changed since it made the index; a new version of the bundled one makes the index anew. `weights` is
-    what the signals of the ranking count, `answered` whether the last search found what answers.
+    what the signals of the ranking count, `answered` whether the last search found what answers, `reranked` what its
+    second stage did, None where it had none.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class CodeIndex:
         self._view: View | None = None
         self.weights = ranking.WEIGHTS
         self.answered = False
+        self.reranked: Reranked | None = None
 
     def __enter__(self) -> CodeIndex:
         return self
@@ -146,14 +149,16 @@ class CodeIndex:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         anyway: bool = False,
+        rerank: SecondStage | None = None,
     ) -> list[Result]:
         """The `top` chunks that answer `query` best, best first; scores are comparable within one answer.
 
         `mode` says which lists of candidates are ranked: nearest vectors, BM25, or both. `languages` keeps files of
         these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. With vectors of a
         calibrated model (`codekin calibrate`) there are no results where nothing in the folder answers, unless `anyway`
-        asks for the nearest; `answered` then says so. Raises InputError for an empty query, an unknown mode, task or
-        language, or a bad glob.
+        asks for the nearest; `answered` then says so. `rerank` has a stronger model score the best again; `reranked`
+        then says what came of it. Raises InputError for an empty query, an unknown mode, task or language, or a bad
+        glob.
         """
         found = search_together(
             [self],
@@ -165,6 +170,7 @@ class CodeIndex:
             include=include,
             exclude=exclude,
             anyway=anyway,
+            rerank=rerank,
         )
         return [result for _, result in found]
 
@@ -191,12 +197,9 @@ class CodeIndex:
             model = self._current_model()
             vector = model.query(self._text(path, first, last), task) if model else None
             kept = view.kept(languages, include, exclude)
-            # One more than is asked for, where the chunk itself is among them.
-            rows, signals = view.candidates(
-                ranking.NO_QUERY, vector, ranking.pool(top) + 1, text=False, kept=kept
-            )
-            others = np.flatnonzero(rows != row)
-            found = _ranked([_Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top)
+            kept[row] = False
+            signals = view.signals(ranking.NO_QUERY, vector, text=False).where(kept)
+            found = _ranked([_Part(self, view, signals)], ranking.NO_QUERY, top)
             self.answered = bool(found)
             return [result for _, result in found]
 
@@ -276,7 +279,7 @@ class CodeIndex:
         with self._store.reading():
             self._current_model()
             if self._view is None or self._view.contents.generation != self._store.generation():
-                self._view = View(self._store, self._view)
+                self._view = View(self._store)
             yield self._view
 
     def _result(self, view: View, row: int, score: float) -> Result:
@@ -303,11 +306,10 @@ class CodeIndex:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One index's part in an answer: its candidates and what they are worth."""
+    """One index's part in an answer: its chunks and what they are worth."""
 
     index: CodeIndex
     view: View
-    rows: NDArray[np.int64]
     signals: Signals
 
 
@@ -322,6 +324,7 @@ def search_together(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     anyway: bool = False,
+    rerank: SecondStage | None = None,
 ) -> list[tuple[CodeIndex, Result]]:
     """`CodeIndex.search` of several folders at once: the best chunks of all, ranked as those of one folder.
 
@@ -331,6 +334,7 @@ def search_together(
         raise InputError("the query is empty")
     _check(top)
     mode, task = Mode.parse(mode), Task.parse(task)
+    depth = max(top, rerank.candidates) if rerank else top
     parsed = ranking.parse(query)
     made: dict[ModelRecord, NDArray[np.int8]] = {}
     parts = []
@@ -345,18 +349,21 @@ def search_together(
                 if record not in made:
                     made[record] = model.query(query, task)
                 vector = made[record]
-            find = partial(view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC)
-            rows, signals = find()
+            signals = view.signals(parsed, vector, text=mode is not Mode.SEMANTIC)
             # Of the whole folder: whoever narrows a search wants the best of what is left.
             index.answered = model is None or ranking.answers(signals, model.calibration(task))
             if index.answered or anyway:
-                if kept is not None:
-                    rows, signals = find(kept=kept)
-                parts.append(_Part(index, view, rows, signals))
-        found = _ranked(parts, parsed, top)
+                parts.append(_Part(index, view, signals.where(kept)))
+        found = _ranked(parts, parsed, depth)
+    reranked = None
+    if rerank:
+        texts = [embedded_text(result.path, result.symbol, result.text) for _, result in found]
+        found, reranked = rerank.rerank(query, found, texts, task)
+    found = found[:top]
     hit = {id(index) for index, _ in found}
     for index in indexes:
         index.answered = index.answered and id(index) in hit
+        index.reranked = reranked
     return found
 
 
@@ -364,22 +371,21 @@ def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIn
     """The best `top` chunks by their signals."""
     if not parts:
         return []
-    paths: list[str] = []
-    file_of = []
-    for part in parts:
-        contents = part.view.contents
-        files, own = np.unique(contents.file_of[part.rows], return_inverse=True)
-        file_of.append((own + len(paths)).astype(np.int32))
-        paths += [contents.paths[file] for file in files.tolist()]
-    first_row = np.cumsum([0, *(len(part.rows) for part in parts)])
+    all_contents = [part.view.contents for part in parts]
+    first_file = np.cumsum([0, *(len(contents.paths) for contents in all_contents)])
+    first_row = np.cumsum([0, *(len(contents.file_of) for contents in all_contents)])
+    file_of = [
+        contents.file_of + np.int32(first)
+        for contents, first in zip(all_contents, first_file[:-1], strict=True)
+    ]
+    paths = list(chain.from_iterable(contents.paths for contents in all_contents))
     signals = Signals.joined([part.signals for part in parts])
     rows, scores = ranking.rank(signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights)
     found = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         number = int(np.searchsorted(first_row, row, side="right")) - 1
         part = parts[number]
-        own_row = int(part.rows[row - int(first_row[number])])
-        found.append((part.index, part.index._result(part.view, own_row, score)))
+        found.append((part.index, part.index._result(part.view, row - int(first_row[number]), score)))
     return found
 
 

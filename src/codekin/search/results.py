@@ -28,6 +28,10 @@ class Result:
     language: str
     score: float
     text: str
+    first_score: float | None = None
+    """The first stage's score, where a second one was asked for."""
+    second_score: float | None = None
+    """What the second stage's model gave; None where it was not asked, failed, or had no time."""
 
 
 @dataclass(frozen=True, slots=True)
