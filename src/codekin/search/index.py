@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -197,9 +198,12 @@ class CodeIndex:
             model = self._current_model()
             vector = model.query(self._text(path, first, last), task) if model else None
             kept = view.kept(languages, include, exclude)
-            kept[row] = False
-            signals = view.signals(ranking.NO_QUERY, vector, text=False).where(kept)
-            found = _ranked([_Part(self, view, signals)], ranking.NO_QUERY, top)
+            # One more than is asked for, where the chunk itself is among them.
+            rows, signals = view.candidates(
+                ranking.NO_QUERY, vector, ranking.pool(top) + 1, text=False, kept=kept
+            )
+            others = np.flatnonzero(rows != row)
+            found = _ranked([_Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top)
             self.answered = bool(found)
             return [result for _, result in found]
 
@@ -279,7 +283,7 @@ class CodeIndex:
         with self._store.reading():
             self._current_model()
             if self._view is None or self._view.contents.generation != self._store.generation():
-                self._view = View(self._store)
+                self._view = View(self._store, self._view)
             yield self._view
 
     def _result(self, view: View, row: int, score: float) -> Result:
@@ -306,10 +310,11 @@ class CodeIndex:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One index's part in an answer: its chunks and what they are worth."""
+    """One index's part in an answer: its candidates and what they are worth."""
 
     index: CodeIndex
     view: View
+    rows: NDArray[np.int64]
     signals: Signals
 
 
@@ -349,11 +354,16 @@ def search_together(
                 if record not in made:
                     made[record] = model.query(query, task)
                 vector = made[record]
-            signals = view.signals(parsed, vector, text=mode is not Mode.SEMANTIC)
+            find = partial(
+                view.candidates, parsed, vector, ranking.pool(depth), text=mode is not Mode.SEMANTIC
+            )
+            rows, signals = find()
             # Of the whole folder: whoever narrows a search wants the best of what is left.
             index.answered = model is None or ranking.answers(signals, model.calibration(task))
             if index.answered or anyway:
-                parts.append(_Part(index, view, signals.where(kept)))
+                if kept is not None:
+                    rows, signals = find(kept=kept)
+                parts.append(_Part(index, view, rows, signals))
         found = _ranked(parts, parsed, depth)
     reranked = None
     if rerank:
@@ -371,21 +381,22 @@ def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIn
     """The best `top` chunks by their signals."""
     if not parts:
         return []
-    all_contents = [part.view.contents for part in parts]
-    first_file = np.cumsum([0, *(len(contents.paths) for contents in all_contents)])
-    first_row = np.cumsum([0, *(len(contents.file_of) for contents in all_contents)])
-    file_of = [
-        contents.file_of + np.int32(first)
-        for contents, first in zip(all_contents, first_file[:-1], strict=True)
-    ]
-    paths = list(chain.from_iterable(contents.paths for contents in all_contents))
+    paths: list[str] = []
+    file_of = []
+    for part in parts:
+        contents = part.view.contents
+        files, own = np.unique(contents.file_of[part.rows], return_inverse=True)
+        file_of.append((own + len(paths)).astype(np.int32))
+        paths += [contents.paths[file] for file in files.tolist()]
+    first_row = np.cumsum([0, *(len(part.rows) for part in parts)])
     signals = Signals.joined([part.signals for part in parts])
     rows, scores = ranking.rank(signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights)
     found = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         number = int(np.searchsorted(first_row, row, side="right")) - 1
         part = parts[number]
-        found.append((part.index, part.index._result(part.view, row - int(first_row[number]), score)))
+        own_row = int(part.rows[row - int(first_row[number])])
+        found.append((part.index, part.index._result(part.view, own_row, score)))
     return found
 
 
