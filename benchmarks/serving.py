@@ -99,7 +99,16 @@ def embeddings(options: argparse.Namespace, folder: Path) -> None:
     if options.infinity:
         code = "from infinity_emb.cli import cli; cli()"
         command = [str(options.infinity), "-c", code, "v2", "--model-id", str(model), "--engine", "torch"]
-        command += ["--device", "cpu", "--dtype", "float32", "--no-bettertransformer", "--port", "PORT"]
+        command += [
+            "--device",
+            "cpu",
+            "--dtype",
+            "float32",
+            "--no-bettertransformer",
+            "--no-model-warmup",
+            "--port",
+            "PORT",
+        ]
         sides["infinity"] = (command, "/embeddings", "/health")
     rng = random.Random(1)
     rates: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
@@ -205,7 +214,7 @@ def _model_name(port: int, path: str) -> str:
 
 
 def _write_model(folder: Path) -> Path:
-    """A random Qwen2 of 12 layers, 30 million parameters, as sentence-transformers loads it."""
+    """A random Qwen2 of 8 layers, 9 million parameters, as sentence-transformers loads it."""
     import torch
     from tokenizers import pre_tokenizers, trainers
     from tokenizers.models import BPE
@@ -227,9 +236,9 @@ def _write_model(folder: Path) -> Path:
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=512,
-        intermediate_size=1_536,
-        num_hidden_layers=12,
+        hidden_size=256,
+        intermediate_size=1_024,
+        num_hidden_layers=8,
         num_attention_heads=8,
         num_key_value_heads=2,
         max_position_embeddings=1_024,
