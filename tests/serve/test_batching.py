@@ -144,6 +144,7 @@ def test_closing_cancels_what_waits(decoder: Path):
     models = SharedEmbedders()
     embedder = models(str(decoder))
     assert models(str(decoder)) is embedder and models("codekin-static") is not embedder
+    assert models(str(decoder / ".." / decoder.name)) is embedder
     held = Batches(embedder)
     waiting = embedder.submit(["x"], Task.QA, Role.QUERY, None, [1])
     held.go.set()

@@ -15,12 +15,13 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.embed import Embedder
+from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import CodekinError
 from codekin.tasks import Role, Task
 
@@ -287,10 +288,13 @@ class SharedEmbedders:
     def __call__(
         self, model: str, *, dtype: str | None = None, cache: VectorCache | None = None
     ) -> SharedEmbedder:
+        path = Path(model).expanduser()
+        # An index knows a local model by its whole path.
+        known = str(path.resolve()) if model != DEFAULT_MODEL and path.exists() else model
         with self._lock:
-            if (model, dtype) not in self._loaded:
-                self._loaded[model, dtype] = SharedEmbedder(model, dtype=dtype)
-            return self._loaded[model, dtype]
+            if (known, dtype) not in self._loaded:
+                self._loaded[known, dtype] = SharedEmbedder(model, dtype=dtype)
+            return self._loaded[known, dtype]
 
     def close(self) -> None:
         """Ends them all."""
