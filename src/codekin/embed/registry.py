@@ -60,6 +60,13 @@ _HUB = [
             "texts of all kinds, code among them",
         ),
         (
+            "sentence-transformers/all-MiniLM-L6-v2",
+            (384,),
+            "Apache-2.0",
+            90_868_376,
+            "prose; a second stage for search on a CPU",
+        ),
+        (
             "Qwen/Qwen2.5-Coder-0.5B",
             (896,),
             "Apache-2.0",

@@ -8,7 +8,6 @@ from pathlib import Path
 from codekin.embed import Embedder, VectorCache
 from codekin.embed.checkpoints import Checkpoint
 from codekin.embed.config import DecoderConfig, read_json
-from codekin.embed.endpoint import parse_endpoint
 from codekin.embed.hub import HubName, fetch
 from codekin.embed.registry import find_model
 from codekin.rerank.reranker import Reranker
@@ -36,10 +35,11 @@ def open_reranker(
     MissingExtraError in one line where there is no such model.
     """
     name = str(name)
-    if endpoint := parse_endpoint(name):
+    if "://" in name:
+        from codekin.embed.endpoint import parse_endpoint
         from codekin.rerank.remote import RemoteReranker
 
-        url, model, jina = endpoint
+        url, model, jina = parse_endpoint(name) or (name, "", False)
         return RemoteReranker(url, model, os.environ.get("JINA_API_KEY" if jina else "COHERE_API_KEY", ""))
     if folder := _classifier(name):
         from codekin.rerank.cross_encoder import CrossEncoderReranker
