@@ -9,6 +9,7 @@ import click
 
 from codekin.cli import options
 from codekin.cli.answers import Wanted, answer, answering
+from codekin.cli.places import answer_widely
 from codekin.errors import InputError
 from codekin.tasks import Task
 
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
     "https://HOST/v1#MODEL.  [default: all-MiniLM-L6-v2, from the hub]",
 )
 @click.option("--budget", metavar="TIME", help="Rerank as many as that suffices for: 300ms, 2s.")
+@click.option(
+    "--level",
+    type=click.Choice(["chunk", "file", "folder", "repo"]),
+    default="chunk",
+    show_default=True,
+    help="What to find: code, or the files, folders or repositories it is in.",
+)
+@click.option(
+    "--all", "everywhere", is_flag=True, help="Search every folder that is indexed, as its index stands."
+)
 @click.option("--anyway", is_flag=True, help="Show what comes nearest, even where nothing seems to answer.")
 @answering(Task.NL2CODE)
 def search(
@@ -38,6 +49,8 @@ def search(
     mode: str,
     reranker: str | None,
     budget: str | None,
+    level: str,
+    everywhere: bool,
     anyway: bool,
     wanted: Wanted,
 ) -> None:
@@ -50,6 +63,21 @@ def search(
     """
     text = options.read_query(query)
     stage = _second_stage(reranker, budget)
+    advice = "" if anyway or mode == "lexical" else "; --anyway shows what comes nearest"
+    if everywhere or level != "chunk":
+        if everywhere and (path != Path() or wanted.folder):
+            raise InputError("--all searches every folder that is indexed; leave out PATH and --index")
+        answer_widely(
+            wanted,
+            None if everywhere else path,
+            {"query": text, "root": None if everywhere else str(path.resolve()), "mode": mode},
+            text,
+            level,
+            advice=advice,
+            mode=mode,
+            anyway=anyway,
+            rerank=stage,
+        )
     answer(
         wanted,
         path,
@@ -57,7 +85,7 @@ def search(
         lambda index: index.search(text, mode=mode, anyway=anyway, rerank=stage, **wanted.filters),
         query=text,
         lexical=mode == "lexical",
-        advice="" if anyway or mode == "lexical" else "; --anyway shows what comes nearest",
+        advice=advice,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from codekin.search.index import CodeIndex, default_location, search_together
+from codekin.search.known import KnownIndex, known_indexes
+from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
 from codekin.search.second_stage import Reranked, SecondStage
@@ -12,8 +14,11 @@ from codekin.search.store import Contents
 __all__ = [
     "CodeIndex",
     "Contents",
+    "KnownIndex",
+    "Level",
     "Load",
     "Mode",
+    "Place",
     "Reranked",
     "Result",
     "SecondStage",
@@ -23,6 +28,8 @@ __all__ = [
     "UpdateProgress",
     "UpdateReport",
     "default_location",
+    "known_indexes",
+    "places",
     "search_together",
     "snippet",
 ]

@@ -264,6 +264,7 @@ class CodeIndex:
     def _start(self, model: IndexModel) -> None:
         """Empties the index for a model, inside a transaction."""
         model.record = self._store.start(model.record)
+        self._store.set_meta(root=os.fsencode(self.root))
         self._model = model
 
     # ---- answers

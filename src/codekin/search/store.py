@@ -373,7 +373,7 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def set_meta(self, **settings: str | float) -> None:
+    def set_meta(self, **settings: str | float | bytes) -> None:
         """Writes settings of the index."""
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings.items())
 
@@ -549,6 +549,11 @@ def _joined(parts: list[Matches]) -> Matches:
     if len(parts) < 2:
         return parts[0] if parts else _NO_MATCHES
     return np.concatenate([chunks for chunks, _ in parts]), np.concatenate([counts for _, counts in parts])
+
+
+def is_readable(db: sqlite3.Connection) -> bool:
+    """Whether a database is an index of this version."""
+    return bool(db.execute("PRAGMA user_version").fetchone()[0] == _VERSION)
 
 
 def _create(db: sqlite3.Connection) -> None:
