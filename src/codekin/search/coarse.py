@@ -20,13 +20,23 @@ from numpy.typing import NDArray
 Cosines = Callable[[NDArray[np.int8]], NDArray[np.float32]]
 """A query (d,) to the exact cosines (n,)."""
 
-RECALL = ((10, 0.98), (100, 0.95))
+RECALL = ((10, 0.98), (100, 0.9))
 """What a coarse search has to find: of so many nearest vectors, such a share on average."""
 GROWTH = 4
 
 _WORD = 64  # signs in a machine's word
 _SAMPLE = 64  # vectors a cell, from which its centre is made
 _ROUNDS = 8
+_PROBED = (
+    0.95,
+    0.96,
+    0.97,
+    0.98,
+    0.985,
+    0.99,
+    0.995,
+    1,
+)  # shares of the nearest that are in probed cells, to try
 _FULL = 3  # what it takes to compare a number in full, in bytes of signs
 _BLOCK_NUMBERS = 1 << 22
 
@@ -170,49 +180,43 @@ def measured(
 ) -> Plan:
     """The cheapest plan with which `queries` (m, d) find what `RECALL` asks for.
 
-    Nearest vectors are lost in cells that are not probed and among those that do not survive: each may lose half of
-    what may be lost.
+    For each query and each of its nearest vectors two ranks say what it takes to find it: of its cell among the
+    cells, and of its signs among those of all vectors.
     """
-    depths = [(min(depth, len(rows)), recall) for depth, recall in RECALL]
-    deepest = max(depth for depth, _ in depths)
-    nearest = []
-    for query in queries:
-        scores = cosines(query)
-        best = np.argpartition(-scores, deepest - 1)[:deepest]
-        nearest.append(best[np.argsort(-scores[best], kind="stable")])
-
-    def needed(ranks: list[NDArray[np.int64]]) -> int:
-        """The rank up to which enough of the nearest come."""
-        return max(
-            int(
-                np.quantile(np.concatenate([own[:depth] for own in ranks]), (1 + recall) / 2, method="higher")
-            )
-            for depth, recall in depths
-        )
-
+    depth = min(RECALL[-1][0], len(rows))
+    nearest = [_best(cosines(query), depth) for query in queries]
     dimensions = rows.shape[1]
-    plans = []
-    probes = 0
-    for signs in sorted({dimensions, -(-dimensions // 2)}, reverse=True):
+    cheapest, plan = np.inf, None
+    for signs in sorted({dimensions, -(-dimensions // 2)}):
         coarse = Coarse(rows, cells, centres, signs)
         places = coarse.places()
-        cell_ranks, sign_ranks = [], []
-        for query, best in zip(queries, nearest, strict=True):
-            if not probes:
-                rank_of = np.argsort(coarse.ranked_cells(query))
-                cell_ranks.append(rank_of[cells[best]] + 1)
+        cell_ranks = np.empty((len(queries), depth), np.int64)
+        sign_ranks = np.empty((len(queries), depth), np.int64)
+        for number, (query, best) in enumerate(zip(queries, nearest, strict=True)):
+            cell_ranks[number] = np.argsort(coarse.ranked_cells(query))[cells[best]] + 1
             distances = coarse.distances(query)
-            sign_ranks.append(np.cumsum(np.bincount(distances))[distances[places[best]]])
-        probes = probes or needed(cell_ranks)
-        survivors = needed(sign_ranks)
-        cost = len(rows) * probes / len(centres) * signs / 8 + _FULL * survivors * dimensions
-        depth = depths[0][0]
-        found = [
-            len(np.intersect1d(coarse.survivors(query, probes, survivors), best[:depth])) / depth
-            for query, best in zip(queries, nearest, strict=True)
-        ]
-        plans.append((cost, Plan(signs, probes, survivors, float(np.mean(found)))))
-    return min(plans, key=lambda priced: priced[0])[1]
+            sign_ranks[number] = np.cumsum(np.bincount(distances))[distances[places[best]]]
+        for probes in np.unique(np.quantile(cell_ranks, _PROBED, method="higher")).tolist():
+            survivors = _needed(np.where(cell_ranks <= probes, sign_ranks, len(rows) + 1))
+            scanned = len(rows) * probes / len(centres)
+            cost = scanned * signs / 8 + _FULL * survivors * dimensions
+            if survivors <= len(rows) and cost < cheapest:
+                found = (cell_ranks[:, : RECALL[0][0]] <= probes) & (
+                    sign_ranks[:, : RECALL[0][0]] <= survivors
+                )
+                cheapest, plan = cost, Plan(signs, probes, survivors, float(found.mean()))
+    assert plan is not None  # all cells have all vectors
+    return plan
+
+
+def _needed(ranks: NDArray[np.int64]) -> int:
+    """The rank up to which enough of the nearest vectors (m, depth) come for each of `RECALL`."""
+    return max(int(np.quantile(ranks[:, :depth], recall, method="higher")) for depth, recall in RECALL)
+
+
+def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    best = np.argpartition(-scores, count - 1)[:count]
+    return best[np.argsort(-scores[best], kind="stable")]
 
 
 def _packed(rows: NDArray[np.int8]) -> NDArray[np.uint64]:
