@@ -369,6 +369,16 @@ def test_a_server_that_is_gone(browser: Browser, roots: list[Path], tmp_path: Pa
     page.close()
 
 
+def test_a_server_with_a_key(browser: Browser, roots: list[Path], tmp_path: Path) -> None:
+    with serving(tmp_path / "cache", "--repo", roots[1], env={"CODEKIN_API_KEY": "sesame"}) as server:
+        assert server.get("/").status == 401
+        page = browser.new_page(http_credentials={"username": "me", "password": "sesame"})
+        page.goto(f"{server.url}/?q=write+a+value+over+the+oldest")
+        page.locator(".open", has_text="ring.go").first.wait_for()
+        page.locator("#legend button").first.wait_for()
+        page.close()
+
+
 def test_nothing_is_served(browser: Browser, tmp_path: Path) -> None:
     with serving(tmp_path / "cache") as server:
         page = browser.new_page()

@@ -120,7 +120,8 @@ class Guard:
             given = _credentials(headers.get(b"authorization", b""))
             # Every key is compared, and each in constant time: how long it takes says nothing of any.
             if sum(hmac.compare_digest(given, key) for key in self._keys) == 0:
-                challenge = {"WWW-Authenticate": 'Bearer, Basic realm="codekin"'}
+                # For the page: a browser asks for the key. Chromium reads only the first scheme of the header.
+                challenge = {"WWW-Authenticate": 'Basic realm="codekin"'}
                 raise ApiError(
                     401,
                     "no such API key; send one as a bearer token",

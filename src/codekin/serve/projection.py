@@ -25,7 +25,7 @@ _FIRST_PULL, _LAST_PULL = 16.0, 2.0
 _FORMED = 0.4  # of the rounds have passed by then
 _SOFT = 0.3  # keeps the push of those at one place finite
 _LARGEST_STEP = 4.0
-_BLOCK = 1_024
+_BLOCK = 512
 _MOST_NEW = 0.2  # of the rows of a map that is continued
 _NOISE = 1e-2
 
