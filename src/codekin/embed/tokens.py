@@ -23,7 +23,7 @@ _NO_LIMIT = 10**9
 
 
 class TextTokenizer:
-    """A byte-level tokenizer whose special and added tokens are never found in a text.
+    """A tokenizer whose special and added tokens are never found in a text.
 
     `settings` are those of transformers' `tokenizer_config.json`; `files` are where it came from. `prefix` and
     `suffix` are the ids that stand before and after every text (often none), `padding` the id of the padding token.

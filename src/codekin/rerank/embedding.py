@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -21,14 +22,16 @@ class EmbeddingReranker:
         self._embedder.load()
 
     def score(self, query: str, texts: Sequence[str], task: Task, seconds: float | None = None) -> Scores:
+        started = time.monotonic()
         [wanted] = self._encode([query], task, Role.QUERY)
+        left = None if seconds is None else seconds - (time.monotonic() - started)
 
         # Row by row, unlike a matrix product, so that a score depends on its text alone.
         def cosines(some: Sequence[str]) -> Scores:
             made: Scores = (self._encode(some, Task.NL2CODE, Role.DOCUMENT) * wanted).sum(axis=1)
             return made
 
-        return paced(cosines, texts, seconds)
+        return paced(cosines, texts, left)
 
     def _encode(self, texts: Sequence[str], task: Task, role: Role) -> Scores:
         with warnings.catch_warnings():

@@ -132,7 +132,7 @@ class JudgingReranker:
         )
         head, tail = (self._tokenizer.encode_template(part) for part in (prompt.head, prompt.tail))
         [end] = encode([after])
-        room = self._longest - len(head) - len(tail)
+        room = max(0, self._longest - len(head) - len(tail))
         made = []
         for text, tokens in zip(texts, encode([before + text + after for text in texts]), strict=True):
             body = tokens
@@ -157,7 +157,7 @@ class JudgingReranker:
         for row, tokens in enumerate(prompts):
             rows[tokens].append(row)
         sharing = [tokens for tokens in rows if tokens[: len(shared)] == shared and len(tokens) > len(shared)]
-        alone = [tokens for tokens in rows if tokens not in set(sharing)]
+        alone = list(rows.keys() - set(sharing))
         scores = np.empty(len(texts), np.float32)
         with torch.inference_mode():
             prefix = self._prefix(decoder, shared) if shared and sharing else None
@@ -179,7 +179,7 @@ class JudgingReranker:
 
 
 def _choose(checkpoint: Checkpoint) -> Prompt:
-    if "rerank" in checkpoint.name.lower():
+    if "rerank" in checkpoint.name.rstrip("/").rpartition("/")[2].lower():
         return QWEN3_RERANKER
     tokenizer = checkpoint.tokenizer
     if not tokenizer.knows(_TURN):

@@ -13,7 +13,7 @@ from codekin.tasks import Task
 
 Scores = NDArray[np.float32]
 
-_FIRST = 2  # texts, whose time says how many more there is time for
+_FIRST = 1  # text, whose time says how many more there is time for
 _GROWTH = 4
 
 
@@ -43,7 +43,7 @@ def paced(score: Callable[[Sequence[str]], Scores], texts: Sequence[str], second
     ends = time.monotonic() + seconds
     made = [np.empty(0, np.float32)]
     done, size = 0, _FIRST
-    while done < len(texts) and size:
+    while done < len(texts) and size and time.monotonic() < ends:
         started = time.monotonic()
         batch = texts[done : done + size]
         made.append(score(batch))

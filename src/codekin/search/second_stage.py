@@ -73,6 +73,8 @@ class SecondStage:
         texts = texts[: self.candidates]
         first = [(place, replace(result, first_score=result.score)) for place, result in found]
         name = self._reranker if isinstance(self._reranker, str) else self._reranker.name
+        if not texts:
+            return first, Reranked(name, 0, 0, 0.0)
         started = time.monotonic()
         try:
             if isinstance(self._reranker, str):
@@ -80,16 +82,15 @@ class SecondStage:
             self._reranker.load()
             started = time.monotonic()
             scores = self._reranker.score(query, texts, task, self.budget)
-            if not np.isfinite(scores).all():
-                raise ArithmeticError("scores that are no numbers")
+            if scores.ndim != 1 or len(scores) > len(texts) or not np.isfinite(scores).all():
+                raise ArithmeticError("scores that are no number a text")
         except Exception as error:  # of any model: the first stage's answer stands
             told = f"{error}" if isinstance(error, CodekinError) else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - started
             return first, Reranked(name, len(texts), 0, seconds, told.partition("\n")[0])
         seconds = time.monotonic() - started
-        scaled = (scores - scores.min(initial=np.inf)) / max(
-            float(np.ptp(scores)) if len(scores) else 0.0, 1e-9
-        )
+        low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+        scaled = (scores - low) / max(high - low, 1e-9)
         both = [
             (place, replace(result, score=result.score + self.weight * more, second_score=score))
             for (place, result), more, score in zip(first, scaled.tolist(), scores.tolist(), strict=False)
