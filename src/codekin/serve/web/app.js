@@ -12,7 +12,6 @@ const MODES = { hybrid: "Meaning and words", semantic: "Meaning", lexical: "Word
 const EXAMPLES = ["where are failed requests retried", "parse the command line", "read the configuration file", "write atomically to disk"];
 
 let served = [];  // the repositories, as /v1/status tells them
-let models = [];  // those beside that of the index
 let top = STEP;
 let anyway = false;
 let asking = null;
@@ -49,6 +48,7 @@ async function search() {
   at("answers").hidden = !asked;
   document.title = state.near ? `Related to ${state.near} · codekin` : state.q ? `${state.q} · codekin` : "codekin";
   if (!asked) {
+    document.body.classList.remove("compared");
     at("columns").replaceChildren();
     at("answers").removeAttribute("aria-busy");
     map.light(lit = []);
@@ -214,7 +214,8 @@ function fill(name, options, chosen) {
   choose(select, chosen);
 }
 
-function fillBeside() {
+/* What an answer can stand beside: another way of ranking, or one of the further models. */
+function fillBeside(models) {
   const modes = Object.entries(MODES).map(([mode, label]) => [`${mode}|`, label.toLowerCase()]);
   const others = models.flatMap((model) => ["hybrid", "semantic"].map((mode) => [`${mode}|${model}`, `${model}, ${MODES[mode].toLowerCase()}`]));
   fill("beside", [["", "nothing"], ...modes, ...others], state.beside);
@@ -336,7 +337,8 @@ map.start({
   point: results.pointAt,
   open: (found) => openAt(found.repository, found.path, found.first),
 });
-models = await ask("/page/models").catch(() => []);
-fillBeside();
+fillBeside([]);
+ask("/page/models").then(fillBeside, (error) => notice(error.message));
+if (at("query").value) change({ q: at("query").value });  // typed before this ran
 settle();
 look();
