@@ -353,6 +353,10 @@ def test_another_address_takes_a_key(tmp_path: Path):
     )
     assert done.returncode == 2
     assert done.stderr == "codekin: 0.0.0.0 is not this machine alone: serving there takes an --api-key\n"
+    done = subprocess.run(
+        [*command, "--api-key", ""], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2 and done.stderr == "codekin: an --api-key is empty: everybody would have it\n"
     with serving(tmp_path, "--host", "0.0.0.0", "--api-key", "k") as server:
         assert server.get("/v1/models", Authorization="Bearer k", Host="codekin.example").status == 200
 

@@ -21,7 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from codekin import __version__
-from codekin.errors import InputError
+from codekin.errors import CodekinError, InputError
 from codekin.serve import embeddings, errors, logs, page, searching
 from codekin.serve.batching import SharedEmbedder
 from codekin.serve.guard import App, Guard, Limits
@@ -55,8 +55,11 @@ def make_app(
 
     async def load() -> None:
         nonlocal loaded
-        await asyncio.to_thread(embedder.encode, ["ready"], Task.NL2CODE, Role.QUERY)
-        loaded = True
+        try:
+            await asyncio.to_thread(embedder.encode, ["ready"], Task.NL2CODE, Role.QUERY)
+            loaded = True
+        except CodekinError as error:  # which every request is told, too
+            logs.LOGGER.error("the model cannot be loaded", extra={"fields": {"error": str(error)}})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -190,6 +193,8 @@ def run(app: App, limits: Limits, *, host: str, port: int, started: Callable[[st
     """
     if host not in LOOPBACK and not limits.keys:
         raise InputError(f"{host} is not this machine alone: serving there takes an --api-key")
+    if not all(limits.keys):
+        raise InputError("an --api-key is empty: everybody would have it")
     logs.set_up()
     listening = _listen(host, port)
     protocol = partial(_Protocol, header_seconds=min(_HEADER_SECONDS, limits.seconds))
