@@ -6,7 +6,7 @@ import { at, button, count, make } from "./dom.js";
 import { byFolder, byLanguage } from "./groups.js";
 
 const canvas = at("plane"), tip = at("tip"), surface = canvas.getContext("2d");
-const LEAST_ZOOM = 0.8, MOST_ZOOM = 60, NEAR = 12, TIP_LINES = 6, MARGIN = 18, STRETCH = 1.6;
+const LEAST_ZOOM = 0.8, MOST_ZOOM = 60, NEAR = 12, TIP_LINES = 6, MARGIN = 18, STRETCH = 2;
 const NAMED = 0.03;  // the share of the dots that a group has at least whose name is written
 
 let data = null;  // what the server tells of a repository, and its name
