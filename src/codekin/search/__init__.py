@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codekin.search.contents import Contents
 from codekin.search.index import CodeIndex, default_location, search_together
 from codekin.search.known import KnownIndex, known_indexes
 from codekin.search.levels import Level, Place, places
@@ -9,7 +10,6 @@ from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
 from codekin.search.second_stage import Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
-from codekin.search.store import Contents
 
 __all__ = [
     "CodeIndex",

@@ -21,13 +21,14 @@ from platformdirs import user_cache_path
 from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
+from codekin.search.contents import Contents
 from codekin.search.extracting import embedded_text
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.second_stage import Reranked, SecondStage
-from codekin.search.store import Contents, Store, delete
+from codekin.search.store import Store, delete
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from codekin.errors import StoreError
 from codekin.search import coarse, lexical, ranking
+from codekin.search.contents import Contents
 from codekin.search.extracting import Extracted, Extractor, Job, Known
 from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
-from codekin.search.store import Contents, Store, StoredFile
+from codekin.search.store import Store, StoredFile
 from codekin.search.vectors import Vectors, is_many
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk

@@ -12,7 +12,9 @@ from codekin.search.results import Result
 from codekin.tasks import Choice
 
 _DEPTH = 20  # answers to look at for each place that is wanted
-_FURTHER = 0.5  # what each further answer of a place counts of the one before: many weak ones are no good one
+_FURTHER = (
+    0.25  # what each further answer of a place counts of the one before; of 0 to 0.75 the best, for folders
+)
 
 
 class Level(Choice):
@@ -52,9 +54,8 @@ def places(
 ) -> list[tuple[CodeIndex, Place]]:
     """The `top` places of several folders, best first, each with its index.
 
-    A folder is the one that a file lies in, not those above it. A place is worth its best answer, and half as much
-    of its next one, and so on: whatever lies in it, one chunk's answer is no better for it. `options` are those of
-    `search_together`, and raise what they raise there.
+    A folder is the one that a file lies in, not those above it. A place is worth its best answer, and a quarter of its
+    next one, and so on. `options` are those of `search_together`, and raise what they raise there.
     """
     level = Level.parse(level)
     found = search_together(indexes, query, top * _DEPTH, **options)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from codekin.errors import StoreError
 from codekin.search import lexical
-from codekin.search.coarse import Partition, Plan, nearest_centres
+from codekin.search.coarse import Partition, nearest_centres
+from codekin.search.contents import Contents, read_contents, read_partition
 from codekin.search.lexical import Field, Postings
 from codekin.search.model import ModelRecord
 
@@ -87,30 +88,6 @@ class FileChunks:
     """n pairs: the qualified name of the definition, its kind."""
     vectors: NDArray[np.int8]
     """(n, d) int8."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The whole index in memory but for its postings: n chunks of m files, in the order of their paths."""
-
-    generation: int
-    paths: list[str]
-    languages: list[str]
-    file_of: NDArray[np.int32]
-    """(n,) int32: the chunk's file, an index into `paths`."""
-    spans: NDArray[np.uint32]
-    """(n, 3) uint32: first line, last line, number of terms."""
-    vectors: NDArray[np.int8]
-    """(n, d) int8, rows of any length."""
-    row_of: NDArray[np.int32]
-    """Chunk number -> row, -1 where a number is no longer in use."""
-    segments: list[tuple[int, int, int]]
-    """Segments of postings: id, base, bits."""
-    file_ids: list[int]
-    partition: Partition | None
-    """The cells that the vectors are in, in an index of many."""
-    cells: NDArray[np.uint16] | None
-    """(n,) uint16: each vector's cell."""
 
 
 class Store:
@@ -215,96 +192,23 @@ class Store:
     def contents(self, known: Contents | None = None) -> Contents:
         """Reads all but the postings; call inside `reading`.
 
-        What is `known` of an earlier generation is not read again: chunk numbers are never used twice.
+        What is `known` of an earlier generation is not read again.
         """
         with self._decoding():
-            rows = self._db.execute(
-                "SELECT id, path, language, first, spans FROM files"
-                " JOIN chunks ON chunks.file = id ORDER BY path"
-            ).fetchall()
-            segments = self._db.execute("SELECT id, base, bits FROM segments ORDER BY id").fetchall()
-            spans = np.frombuffer(b"".join(row[4] for row in rows), np.uint32).reshape(-1, 3)
-            counts = np.array([len(row[4]) // 12 for row in rows], np.int64)
-            first = np.array([row[3] for row in rows], np.int64)
-            starts = np.cumsum(counts) - counts
-            numbers = np.repeat(first - starts, counts) + np.arange(len(spans))
-            if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < int(
-                self.meta("next_chunk") or 0
-            ):
-                raise ValueError("chunks are numbered beyond the last one")
-            row_of = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, np.int32)
-            row_of[numbers] = np.arange(len(numbers), dtype=np.int32)
-            places = {
-                row[0]: (s, s + n) for row, s, n in zip(rows, starts.tolist(), counts.tolist(), strict=True)
-            }
-            partition = self.partition()
-            return Contents(
+            model = self.model()
+            return read_contents(
+                self._db,
                 generation=self.generation(),
-                paths=[os.fsdecode(row[1]) for row in rows],
-                languages=[row[2] for row in rows],
-                file_of=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
-                spans=spans,
-                vectors=self._vectors(places, numbers, known),
-                row_of=row_of,
-                segments=segments,
-                file_ids=[row[0] for row in rows],
-                partition=partition,
-                cells=self._cells(places) if partition else None,
+                dimensions=model.dimensions if model else 0,
+                next_chunk=int(self.meta("next_chunk") or 0),
+                known=known,
             )
 
     def partition(self) -> Partition | None:
         """The cells that the vectors are in, in an index of many."""
         with self._decoding():
-            row = self._db.execute(
-                "SELECT centres, vectors, signs, probes, survivors, recall FROM partition"
-            ).fetchone()
             model = self.model()
-            if row is None or model is None:
-                return None
-            centres = np.frombuffer(row[0], np.float32).reshape(-1, model.dimensions)
-            return Partition(centres, row[1], Plan(*row[2:]))
-
-    def _vectors(
-        self, places: dict[int, tuple[int, int]], numbers: NDArray[np.int64], known: Contents | None
-    ) -> NDArray[np.int8]:
-        """The vectors of files, each file's at its (start, end): read one by one, since together they may be large."""
-        model = self.model()
-        vectors = np.empty((len(numbers), model.dimensions if model else 0), np.int8)
-        wanted = set(places)
-        if known is not None and known.vectors.shape[1] == vectors.shape[1]:
-            had = np.full(len(numbers), -1, np.int32)
-            before = numbers < len(known.row_of)
-            had[before] = known.row_of[numbers[before]]
-            vectors[had >= 0] = known.vectors[had[had >= 0]]
-            wanted = {file for file, (start, end) in places.items() if start < end and had[start] < 0}
-        found = 0
-        for file, data in self._blobs("vectors", "rows", wanted, len(places)):
-            start, end = places[file]
-            found += end - start
-            vectors[start:end] = np.frombuffer(data, np.int8).reshape(-1, vectors.shape[1])
-        if found != sum(places[file][1] - places[file][0] for file in wanted):
-            raise ValueError("vectors and chunks do not belong together")
-        return vectors
-
-    def _cells(self, places: dict[int, tuple[int, int]]) -> NDArray[np.uint16]:
-        cells = np.empty(max((end for _, end in places.values()), default=0), np.uint16)
-        found = 0
-        for file, data in self._db.execute("SELECT file, cells FROM cells"):
-            start, end = places[file]
-            cells[start:end] = np.frombuffer(data, np.uint16)
-            found += end - start
-        if found != len(cells):
-            raise ValueError("cells and chunks do not belong together")
-        return cells
-
-    def _blobs(self, table: str, column: str, files: set[int], total: int) -> Iterator[tuple[int, bytes]]:
-        """What a table holds of some of `total` files, in one pass where that is most of them."""
-        select = f"SELECT file, {column} FROM {table}"
-        if len(files) * 4 > total:
-            yield from (row for row in self._db.execute(select) if row[0] in files)
-            return
-        for file in sorted(files):
-            yield from self._db.execute(f"{select} WHERE file = ?", (file,))
+            return read_partition(self._db, model.dimensions) if model else None
 
     def symbols(self, file: int) -> list[tuple[str, str]]:
         """The (symbol, kind) of each chunk of a file."""

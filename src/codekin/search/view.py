@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pathspec import GitIgnoreSpec
 
 from codekin.errors import InputError
+from codekin.search.contents import Contents
 from codekin.search.lexical import Field
 from codekin.search.ranking import Query, Signals
-from codekin.search.store import Contents, Matches, Store
+from codekin.search.store import Matches, Store
 from codekin.search.vectors import Vectors
 from codekin.source import LANGUAGES
 
