@@ -43,14 +43,26 @@ export function addToCart(cart, item) {
 """
 
 
+QUICK_SORT = """// Sorts numbers by splitting them around a pivot.
+export function quickSort(numbers) {
+  if (numbers.length < 2) return numbers;
+  const [pivot, ...rest] = numbers;
+  const smaller = rest.filter((n) => n < pivot);
+  const larger = rest.filter((n) => n >= pivot);
+  return [...quickSort(smaller), pivot, ...quickSort(larger)];
+}
+"""
+FILES = {"net/retry.py": RETRY, "algo/sorting.py": SORTING, "web/cart.js": CART, "web/sort.js": QUICK_SORT}
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three files in two languages; not to be changed."""
+    """Four files in two languages; not to be changed."""
     return write_tree(tmp_path_factory.mktemp("served") / "shop")
 
 
 def write_tree(root: Path) -> Path:
-    for path, text in {"net/retry.py": RETRY, "algo/sorting.py": SORTING, "web/cart.js": CART}.items():
+    for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     return root

@@ -14,7 +14,7 @@ from running import Server, serving
 from codekin import CodeIndex
 from codekin.errors import InputError, StoreError
 from codekin.serve import Repositories
-from conftest import SORTING, write_tree
+from conftest import FILES, SORTING, write_tree
 
 SECRET = "def secret_of_the_machine():\n    return 'hunter2'\n"
 
@@ -50,10 +50,10 @@ def test_filters(server: Server):
         body = {"query": "numbers, requests and carts", "anyway": True, **options}
         return {one["path"] for one in server.post("/v1/search", body).json["results"]}
 
-    assert paths() == {"net/retry.py", "algo/sorting.py", "web/cart.js"}
-    assert paths(languages=["javascript"]) == {"web/cart.js"}
+    assert paths() == set(FILES)
+    assert paths(languages=["javascript"]) == {"web/cart.js", "web/sort.js"}
     assert paths(include=["net/"]) == {"net/retry.py"}
-    assert paths(exclude=["*.py"]) == {"web/cart.js"}
+    assert paths(exclude=["*.py"]) == {"web/cart.js", "web/sort.js"}
     assert paths(repositories=["shop"]) == paths()
 
 
@@ -67,15 +67,15 @@ def test_nothing_answers(server: Server):
 def test_related(server: Server):
     query = urlencode({"path": "algo/sorting.py", "line": 5, "top": 1})
     told = server.get(f"/v1/related?{query}").json
-    assert [one["path"] for one in told["results"]] in (["net/retry.py"], ["web/cart.js"])
-    query = urlencode({"path": "algo/sorting.py", "line": 5, "languages": "javascript", "repository": "shop"})
+    assert [one["path"] for one in told["results"]] == ["web/sort.js"]
+    query = urlencode({"path": "web/sort.js", "line": 5, "languages": "python", "repository": "shop"})
     told = server.get(f"/v1/related?{query}").json
-    assert [one["path"] for one in told["results"]] == ["web/cart.js"]
+    assert told["results"][0]["path"] == "algo/sorting.py"
 
 
 def test_status(server: Server, tree: Path):
     (told,) = server.get("/v1/status").json["repositories"]
-    assert told["name"] == "shop" and told["root"] == str(tree) and told["files"] == 3
+    assert told["name"] == "shop" and told["root"] == str(tree) and told["files"] == 4
     assert told["languages"]["python"] >= 2 and told["model"] == "codekin-static"
     assert told["indexing"] is False and told["problem"] is None
 
@@ -191,6 +191,7 @@ def test_lines_and_files(tree: Path):
             ("algo/sorting.py", "python"),
             ("net/retry.py", "python"),
             ("web/cart.js", "javascript"),
+            ("web/sort.js", "javascript"),
         ]
         assert sum(file.chunks for file in files) == len(repositories.contents("shop").file_of)
         with pytest.raises(InputError, match="no repository 'x'; served here: shop"):
@@ -229,6 +230,17 @@ def test_an_index_of_another_model_is_refused_at_once(tree: Path, turned_model: 
         Repositories([root], model=str(turned_model()))
     with pytest.raises(InputError, match="does not exist"):
         Repositories([tmp_path / "nowhere"])
+
+
+def test_a_folder_that_cannot_be_indexed_is_told(tmp_path: Path):
+    root = write_tree(tmp_path / "made")
+    with Repositories([root], model=str(tmp_path / "nowhere")) as repositories:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="no model"):
+                repositories.search("sort numbers")
+        (status,) = repositories.status()
+        assert status.problem and "no model" in status.problem and not status.whole
+        assert not repositories.ready
 
 
 def test_a_model_that_is_gone_is_told(tmp_path: Path, turned_model: Any):

@@ -17,12 +17,12 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from codekin.embed import Precision, quantise
 from codekin.errors import InputError
 from codekin.serve.batching import SharedEmbedder
-from codekin.serve.errors import ApiError, Text
+from codekin.serve.errors import UNICODE, ApiError, Text
 from codekin.tasks import Role, Task
 
 MOST_TEXTS = 2_048
@@ -75,7 +75,7 @@ class EmbeddingsRequest(BaseModel):
 class RerankRequest(BaseModel):
     """Jina's members, which Cohere's are too."""
 
-    query: Annotated[Text, Field(min_length=1)]
+    query: Annotated[StrictStr, Field(min_length=1), UNICODE]
     documents: list[Text | TextObject] = Field(min_length=1, max_length=MOST_TEXTS)
     model: str | None = None
     top_n: StrictInt | None = Field(None, ge=1)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, StrictStr
+from pydantic import BaseModel, BeforeValidator, StrictStr
 from starlette.exceptions import HTTPException
 
 from codekin.errors import CodekinError, InputError
@@ -25,16 +25,18 @@ _TYPES = {
 }
 
 
-def _check_unicode(text: str) -> str:
+def _check_unicode(value: object) -> object:
     try:
-        text.encode()
+        if isinstance(value, str):
+            value.encode()
     except UnicodeEncodeError:
         raise ValueError("text has half of a surrogate pair, which is no Unicode") from None
-    return text
+    return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_check_unicode)]
-"""A text of a request: JSON can hold halves of surrogate pairs, which answers in UTF-8 cannot."""
+UNICODE = BeforeValidator(_check_unicode)
+"""Of a text of a request: JSON can hold halves of surrogate pairs, which answers in UTF-8 cannot."""
+Text = Annotated[StrictStr, UNICODE]
 
 
 class ErrorDetail(BaseModel):

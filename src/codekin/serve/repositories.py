@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from codekin.errors import CodekinError, InputError
+from codekin.errors import InputError, StoreError
 from codekin.search import (
     CodeIndex,
     Contents,
@@ -331,9 +331,14 @@ class _Repository:
             return self._update
 
     def wait(self, update: Future[None] | None) -> None:
-        """Waits until an update is done, or has had its time."""
+        """Waits until an update is done, or has had its time.
+
+        Raises StoreError where it failed and there is nothing to answer from.
+        """
         if update:
             wait([update], max(0.0, self._began + _PATIENCE_SECONDS - time.monotonic()))
+        if self._problem and not self.is_searchable:
+            raise StoreError(self._problem)
 
     def _bring_up_to_date(self) -> None:
         rest = 0.0
@@ -345,8 +350,8 @@ class _Repository:
             self._problem, self.is_whole = None, True
         except _EndedError:
             pass
-        except (CodekinError, OSError) as error:
-            self._problem, rest = str(error), _PAUSE_SECONDS
+        except Exception as error:  # whatever it is, queries are answered from what is there
+            self._problem, rest = str(error) or type(error).__name__, _PAUSE_SECONDS
         finally:
             self._progress = None
             self._due = time.monotonic() + max(rest, _REST * self._looking)

@@ -12,13 +12,13 @@ from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictStr
 
 from codekin import __version__
 from codekin.errors import InputError
 from codekin.search import Mode, snippet
 from codekin.serve.batching import BusyError
-from codekin.serve.errors import Text
+from codekin.serve.errors import UNICODE
 from codekin.serve.repositories import Answer, Hit, Repositories
 from codekin.tasks import Task
 
@@ -26,14 +26,14 @@ _THREADS = 16
 _MOST_WAITING = 256
 _SNIPPET_LINES = 6
 
-Names = Annotated[list[Annotated[Text, Field(max_length=1_000)]], Field(max_length=64)]
+Names = Annotated[list[Annotated[StrictStr, Field(max_length=1_000), UNICODE]], Field(max_length=64)]
 Top = Annotated[int, Field(ge=1, le=100)]
 
 
 class SearchRequest(BaseModel):
     """A question, and where and how to look."""
 
-    query: Annotated[Text, Field(min_length=1, max_length=20_000)]
+    query: Annotated[StrictStr, Field(min_length=1, max_length=20_000), UNICODE]
     top: Top = 10
     repositories: Names = Field(default=[], description="Names of those to search (default: all).")
     mode: Mode = Mode.HYBRID
