@@ -5,10 +5,11 @@
         [--repository NAME]... [--cache DIR]
 
 Every question is searched with the bundled model, and its best candidates are scored by MODEL, by default
-all-MiniLM-L6-v2 of the hub. Printed are nDCG@10 of the first stage, of the second stage's score alone, and of both
-blended by each weight; then of the weight that is best on all other repositories, for each repository: what it is worth
-where it was not chosen. Vectors are kept in DIR (default: nowhere); times are of what was not in it, one question at
-a time.
+all-MiniLM-L6-v2 of the hub. MODE is what the first stage is: `vectors`, the bundled model's cosines alone, or
+`semantic` or `hybrid` search (default: the first and the last). Printed are nDCG@10 of the first stage, of both stages
+by the weight of the second, and of the second alone; then of the weight that is best on all other repositories, for
+each repository: what it is worth where it was not chosen. Vectors are kept in DIR (default: nowhere); the times of
+the second stage are those of vectors that are not yet there.
 """
 
 from __future__ import annotations
@@ -30,9 +31,19 @@ from codekin.evaluate.repositories import Place, Question, Repository, read_repo
 from codekin.evaluate.search import TOP, ndcg
 from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
 from codekin.search import Result, SecondStage
+from codekin.search.ranking import WEIGHTS, Weights
 from codekin.search.second_stage import CANDIDATES, WEIGHT
 
-WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+MODES = {
+    "vectors": (
+        "semantic",
+        Weights(lexical=0, defines=0, stem=0, folder=0, symbol=0, support=0, unasked=False, repeat=1),
+    ),
+    "semantic": ("semantic", WEIGHTS),
+    "hybrid": ("hybrid", WEIGHTS),
+}
+"""A mode of search, and what its signals count."""
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 ALONE = 1e6
 """A weight beside which the first stage's score is nothing."""
 
@@ -55,16 +66,17 @@ def ask(repository: Repository, reranker: Reranker, mode: str, candidates: int) 
         tree.mkdir()
         with CodeIndex(repository.checkout(tree), index=Path(work, "index")) as index:
             index.update()
+            searched, index.weights = MODES[mode]
             for question in repository.questions:
                 started = time.perf_counter()
-                index.search(question.text, TOP, mode=mode)
+                index.search(question.text, TOP, mode=searched)
                 seconds = time.perf_counter() - started
                 stage = SecondStage(reranker, candidates=candidates)
-                found = index.search(question.text, candidates, mode=mode, rerank=stage)
+                found = index.search(question.text, candidates, mode=searched, rerank=stage)
                 assert index.reranked is not None
                 if index.reranked.problem:
                     raise SystemExit(index.reranked.problem)
-                figures = {weight: blended(found, question, weight) for weight in (0.0, *WEIGHTS, ALONE)}
+                figures = {weight: blended(found, question, weight) for weight in (0.0, *SHARES, ALONE)}
                 asked.append(Asked(repository.name, figures, seconds, index.reranked.seconds))
     return asked
 
@@ -97,7 +109,7 @@ def held_out(asked: Sequence[Asked]) -> list[float]:
     chosen = {}
     for name in dict.fromkeys(one.repository for one in asked):
         others = [one for one in asked if one.repository != name]
-        chosen[name] = max(WEIGHTS, key=lambda weight: mean(others, [one.ndcg[weight] for one in others]))
+        chosen[name] = max(SHARES, key=lambda weight: mean(others, [one.ndcg[weight] for one in others]))
     print(f"    weights chosen: {', '.join(f'{weight:g}' for weight in sorted(chosen.values()))}")
     return [one.ndcg[chosen[one.repository]] for one in asked]
 
@@ -115,7 +127,7 @@ def report(mode: str, asked: Sequence[Asked]) -> None:
     print(f"{mode}: {len(asked)} questions")
     print(f"    {'':28}{'nDCG@10':>8}{'gain':>9}{'better':>8}{'worse':>8}{'p':>9}")
     line("first stage", first)
-    for weight in WEIGHTS:
+    for weight in SHARES:
         used = " (the default)" if weight == WEIGHT else ""
         line(f"weight {weight:g}{used}", [one.ndcg[weight] for one in asked])
     line("second stage alone", [one.ndcg[ALONE] for one in asked])
@@ -137,14 +149,14 @@ def main() -> None:
     parser.add_argument("--mirror", type=Path)
     parser.add_argument("--repository", action="append", default=[])
     parser.add_argument("--reranker", default=DEFAULT_RERANKER)
-    parser.add_argument("--mode", action="append", choices=("hybrid", "semantic", "lexical"))
+    parser.add_argument("--mode", action="append", choices=tuple(MODES))
     parser.add_argument("--candidates", type=int, default=CANDIDATES)
     parser.add_argument("--cache", type=Path)
     args = parser.parse_args()
     repositories = read_repositories(args.bench, mirror=args.mirror, names=args.repository, on_skip=print)
     cache = VectorCache(args.cache) if args.cache else None
     reranker = open_reranker(args.reranker, cache=cache)
-    for mode in args.mode or ("hybrid", "semantic"):
+    for mode in args.mode or ("vectors", "hybrid"):
         asked = [
             one for repository in repositories for one in ask(repository, reranker, mode, args.candidates)
         ]
