@@ -256,7 +256,7 @@ def test_wrong_arguments(folder: Path) -> None:
     with pytest.raises(ModelError, match="no device 'abc'"):
         Embedder(folder, device="abc")
     for option in ("device", "dtype", "pooling"):
-        with pytest.raises(InputError, match=f"{option} is for decoders"):
+        with pytest.raises(InputError, match=f"{option} is for transformers"):
             Embedder(**{option: "cpu"})
 
 
