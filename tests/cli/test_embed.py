@@ -130,7 +130,7 @@ def test_no_texts_are_no_vectors(run: Run, tree: Path, arguments: list[str]) -> 
         (["--dimensions", "65"], "a\n", "no vectors of 65 dimensions; sizes: "),
         (["-o", "v.csv"], "a\n", "v.csv has no suffix of a known format: .jsonl, .npy or .parquet"),
         (["-o", "no/such/v.npy"], "a\n", "no/such/v.npy.part: No such file"),
-        (["--device", "cpu"], "a\n", "device is for decoders"),
+        (["--device", "cpu"], "a\n", "device is for transformers"),
         (["--model", "no-such-model"], "a\n", "no model 'no-such-model'"),
     ],
 )
