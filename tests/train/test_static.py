@@ -192,7 +192,7 @@ def test_teacher_vectors_survive_a_killed_run(run, tmp_path: Path) -> None:  # t
 
 
 def test_a_folder_that_is_no_teacher(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no model: config.json"):
+    with pytest.raises(ModelError, match=r"is no model: config\.json"):
         Teacher(tmp_path, max_tokens=8)
 
 

@@ -407,7 +407,7 @@ def default_location(root: Path, beside: str | None = None) -> Path:
 
     `beside` names the model of a further index of the root, which stands beside it.
     """
-    told = os.fsencode(root) if beside is None else b"\0".join(map(os.fsencode, (root, beside)))
+    told = os.fsencode(root) + (b"" if beside is None else b"\0" + os.fsencode(beside))
     key = hashlib.blake2b(told, digest_size=8).hexdigest()
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
 
