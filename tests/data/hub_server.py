@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ class Site:
     """What a server has. `repositories` are data sets of the hub; `files` are at addresses of their own.
 
     `cuts` and `statuses` are faults, each for one request: bytes after which the connection closes, statuses given
-    instead of an answer. `requests` are (method, path, Range header).
+    instead of an answer. `pause` is in seconds, in the middle of every answer. `requests` are (method, path, Range
+    header).
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Site:
     large: frozenset[str] = frozenset()
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    pause: float = 0.0
     resumes: bool = True
     etag: str | None = None
     token: str = ""
@@ -144,7 +147,10 @@ def serve(site: Site) -> Iterator[Site]:
             if site.cuts and content and status < 300:
                 content = content[: site.cuts.pop(0)]
                 self.close_connection = True
-            self.wfile.write(content)
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            time.sleep(site.pause)
+            self.wfile.write(content[half:])
 
     with listening(Handler) as site.url:
         yield site

@@ -512,7 +512,8 @@ def test_fetch_brings_the_files_of_a_split_from_the_hub(tmp_path: Path, monkeypa
 def test_a_terminal_sees_how_far_a_download_is(tmp_path: Path):
     content = json.dumps({"slug": "s", "content": "x" * 5_000_000}).encode()
     master, slave = pty.openpty()
-    with serve(Site(repositories={"greengerong/leetcode": {"leetcode-train.jsonl": content}})) as site:
+    files = {"leetcode-train.jsonl": content}
+    with serve(Site(repositories={"greengerong/leetcode": files}, pause=0.4)) as site:
         environment = {**os.environ, "HF_ENDPOINT": site.url, "TERM": "xterm-256color", "COLUMNS": "120"}
         command = [COMMAND, "data", "fetch", "LeetCode", "--folder", tmp_path]
         done = subprocess.run(

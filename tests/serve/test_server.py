@@ -451,7 +451,7 @@ def test_ctrl_c_ends_indexing_at_what_it_has(tmp_path: Path, decoder: Path):
     """A server that is ended while a slow model embeds ends at once, and leaves a whole index."""
     root = tmp_path / "large"
     root.mkdir()
-    for number in range(300):
+    for number in range(3_000):
         (root / f"f{number}.py").write_text(f"def f{number}(a):\n" + f"    return a + {number}\n" * 60)
     with serving(tmp_path / "cache", "--model", decoder, "--repo", root) as server:
         assert server.get("/v1/status").json["repositories"][0]["indexing"]

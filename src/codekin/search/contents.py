@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +113,7 @@ def _take_over(
 
 def _blobs(
     db: sqlite3.Connection, table: str, column: str, files: set[int], total: int
-) -> Iterator[tuple[int, bytes]]:
+) -> Generator[tuple[int, bytes], None, None]:
     """What a table holds of some of `total` files, in one pass where that is many of them.
 
     A row at a time: together they may be large.
@@ -131,14 +132,15 @@ def _blobs(
 def _fill(
     array: NDArray[np.int8] | NDArray[np.uint16],
     places: dict[int, tuple[int, int]],
-    blobs: Iterator[tuple[int, bytes]] | sqlite3.Cursor,
+    blobs: Generator[tuple[int, bytes], None, None] | sqlite3.Cursor,
     files: set[int],
 ) -> None:
     """Writes the blobs of `files` to their places; raises ValueError where one is missing or of another size."""
     found = 0
-    for file, data in blobs:
-        start, end = places[file]
-        found += end - start
-        array[start:end] = np.frombuffer(data, array.dtype).reshape(end - start, *array.shape[1:])
+    with closing(blobs):
+        for file, data in blobs:
+            start, end = places[file]
+            found += end - start
+            array[start:end] = np.frombuffer(data, array.dtype).reshape(end - start, *array.shape[1:])
     if found != sum(places[file][1] - places[file][0] for file in files):
         raise ValueError("the index lacks what belongs to some chunks")

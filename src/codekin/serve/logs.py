@@ -28,10 +28,18 @@ class _JsonLines(logging.Formatter):
 
 
 def set_up() -> None:
-    """Sends codekin's and uvicorn's records to stderr; of uvicorn's own, those that say that something is wrong."""
+    """Sends codekin's and uvicorn's records, and Python's warnings, to stderr.
+
+    Of uvicorn's own, those that say that something is wrong.
+    """
+    logging.captureWarnings(True)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
-    for name, level in (("codekin.serve", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in (
+        ("codekin.serve", logging.INFO),
+        ("uvicorn", logging.WARNING),
+        ("py.warnings", logging.WARNING),
+    ):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)
