@@ -41,6 +41,17 @@ def test_a_second_stage_that_fails_is_one_line_on_stderr(run: Run, reranker: str
     assert problem in told["rerank"]["problem"] and told["rerank"]["scored"] == 0
 
 
+@pytest.mark.parametrize("wide", [["--all"], ["--level", "file"]])
+def test_a_wide_search_tells_of_its_second_stage(run: Run, wide: list[str]) -> None:
+    assert run("index").returncode == 0
+    failed = run("search", QUESTION, *wide, "--rerank=nowhere", "--json")
+    assert failed.returncode == 0 and failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("codekin: not reranked, this is the first stage's answer: ")
+    assert "no model 'nowhere'" in json.loads(failed.stdout)["rerank"]["problem"]
+    done = json.loads(run("search", QUESTION, *wide, "--rerank=codekin-static", "--json").stdout)["rerank"]
+    assert done["scored"] == done["candidates"] > 0 and not done["problem"]
+
+
 @pytest.mark.parametrize("budget", ["soon", "0ms", "-3", "5 minutes"])
 def test_a_budget_that_is_no_time_is_refused(run: Run, budget: str) -> None:
     result = run("search", QUESTION, "--rerank=codekin-static", f"--budget={budget}")

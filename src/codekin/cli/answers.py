@@ -100,8 +100,7 @@ def answer(
         results = find(index)
         is_empty = not results and not index.status().chunks
     elapsed = time.perf_counter() - started
-    if index.reranked:
-        _tell(index.reranked)
+    tell(index.reranked)
     if wanted.as_json:
         print_json(
             {
@@ -109,7 +108,7 @@ def answer(
                 "task": wanted.task,
                 "elapsed_ms": round(1000 * elapsed, 1),
                 "answered": index.answered,
-                **({"rerank": asdict(index.reranked)} if index.reranked else {}),
+                **as_member(index.reranked),
                 "results": as_json(results, query, root.resolve(), wanted.context),
             }
         )
@@ -128,8 +127,15 @@ def answer(
     raise SystemExit(0 if results else 1)
 
 
-def _tell(done: Reranked) -> None:
-    """What kept the second stage from its work, where something did."""
+def as_member(done: Reranked | None) -> dict[str, object]:
+    """What JSON says of the second stage, if there was one."""
+    return {"rerank": asdict(done)} if done else {}
+
+
+def tell(done: Reranked | None) -> None:
+    """Says on stderr what kept the second stage from its work, where something did."""
+    if done is None:
+        return
     if done.problem:
         print(f"codekin: not reranked, this is the first stage's answer: {done.problem}", file=sys.stderr)
     elif done.scored < done.candidates:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.cli import options
-from codekin.cli.answers import Wanted
+from codekin.cli.answers import Wanted, as_member, tell
 from codekin.cli.terminal import DIM, PATH, count, duration, linked, styled, visible, wants_color
 from codekin.errors import InputError, StoreError
 
@@ -56,13 +56,15 @@ def answer_widely(
             found = places(indexes, query, level=level, **asked)
         answered = any(index.answered for index in indexes)
     elapsed = time.perf_counter() - started
+    reranked = indexes[0].reranked  # one stage, over what all have found
+    tell(reranked)
     shown = len(chunks) + len(found)
     if wanted.as_json:
         members = as_json(chunks, query, Path("/"), wanted.context) or [
             _member(index, place, query, wanted.context) for index, place in found
         ]
         told = {"task": wanted.task, "elapsed_ms": round(1000 * elapsed, 1), "answered": answered}
-        print_json({**about, "level": level, **told, "results": members})
+        print_json({**about, "level": level, **told, **as_member(reranked), "results": members})
     elif not shown:
         print(f"codekin: nothing here answers this{advice}", file=sys.stderr)
     else:

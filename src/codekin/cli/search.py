@@ -9,7 +9,6 @@ import click
 
 from codekin.cli import options
 from codekin.cli.answers import Wanted, answer, answering
-from codekin.cli.places import answer_widely
 from codekin.errors import InputError
 from codekin.tasks import Task
 
@@ -67,6 +66,8 @@ def search(
     if everywhere or level != "chunk":
         if everywhere and (path != Path() or wanted.folder):
             raise InputError("--all searches every folder that is indexed; leave out PATH and --index")
+        from codekin.cli.places import answer_widely
+
         answer_widely(
             wanted,
             None if everywhere else path,
