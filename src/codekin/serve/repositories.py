@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -165,24 +166,18 @@ class Repositories:
         with _Asking(chosen):
             indexes = [repository.index for repository in chosen.values()]
             names = {id(repository.index): name for name, repository in chosen.items()}
-            wanted = top
-            while True:
-                found = search_together(
-                    indexes,
-                    query,
-                    wanted,
-                    mode=mode,
-                    task=task,
-                    languages=languages,
-                    include=include,
-                    exclude=exclude,
-                    anyway=anyway,
-                )
-                inside = [(index, result) for index, result in found if _is_inside(index.root, result.path)]
-                if len(inside) >= top or len(found) < wanted:
-                    break
-                wanted += len(found) - len(inside)
-            hits = [Hit(names[id(index)], result) for index, result in inside[:top]]
+            find = partial(
+                search_together,
+                indexes,
+                query,
+                mode=mode,
+                task=task,
+                languages=languages,
+                include=include,
+                exclude=exclude,
+                anyway=anyway,
+            )
+            hits = [Hit(names[id(index)], result) for index, result in _found_inside(find, top)]
             answered = bool(hits) and any(index.answered for index in indexes)
         return Answer(hits, answered, self._indexing(chosen))
 
@@ -203,16 +198,11 @@ class Repositories:
         with _Asking(chosen):
             index = chosen[repository].index
             _check_inside(index.root, path)
-            wanted = top
-            while True:
-                found = index.related(
-                    path, line, wanted, task=task, languages=languages, include=include, exclude=exclude
-                )
-                inside = [result for result in found if _is_inside(index.root, result.path)]
-                if len(inside) >= top or len(found) < wanted:
-                    break
-                wanted += len(found) - len(inside)
-        hits = [Hit(repository, result) for result in inside[:top]]
+            find = partial(
+                index.related, path, line, task=task, languages=languages, include=include, exclude=exclude
+            )
+            found = _found_inside(lambda wanted: [(index, result) for result in find(wanted)], top)
+        hits = [Hit(repository, result) for _, result in found]
         return Answer(hits, bool(hits), self._indexing(chosen))
 
     def status(self) -> list[RepositoryStatus]:
@@ -361,6 +351,19 @@ class _Repository:
             raise _EndedError
         self._progress = progress
         self._has_chunks = self._has_chunks or progress.files > 0
+
+
+def _found_inside(
+    find: Callable[[int], list[tuple[CodeIndex, Result]]], top: int
+) -> list[tuple[CodeIndex, Result]]:
+    """The best `top` of what `find` has when it is asked for so many, but for links that lead out of their folders."""
+    wanted = top
+    while True:
+        found = find(wanted)
+        inside = [(index, result) for index, result in found if _is_inside(index.root, result.path)]
+        if len(inside) >= top or len(found) < wanted:
+            return inside[:top]
+        wanted += len(found) - len(inside)
 
 
 def _is_inside(root: Path, path: str) -> bool:
