@@ -7,52 +7,7 @@ from pathlib import Path
 
 import pytest
 from running import Server, serving
-
-SORTING = '''"""Sorting."""
-
-
-def quick_sort(numbers):
-    """Sort numbers by splitting them around a pivot."""
-    if len(numbers) < 2:
-        return numbers
-    pivot, *rest = numbers
-    smaller = [n for n in rest if n < pivot]
-    larger = [n for n in rest if n >= pivot]
-    return [*quick_sort(smaller), pivot, *quick_sort(larger)]
-'''
-RETRY = '''"""Requests that fail are tried again."""
-
-import time
-
-
-def send_with_retries(send, request, attempts):
-    """Send a request, again after each failure, until it gives up."""
-    for attempt in range(attempts):
-        try:
-            return send(request)
-        except ConnectionError:
-            time.sleep(2**attempt)
-    raise TimeoutError("gave up")
-'''
-CART = """// Keeps a shopping cart in the browser.
-export function addToCart(cart, item) {
-  const next = [...cart, item];
-  localStorage.setItem("cart", JSON.stringify(next));
-  return next;
-}
-"""
-
-
-QUICK_SORT = """// Sorts numbers by splitting them around a pivot.
-export function quickSort(numbers) {
-  if (numbers.length < 2) return numbers;
-  const [pivot, ...rest] = numbers;
-  const smaller = rest.filter((n) => n < pivot);
-  const larger = rest.filter((n) => n >= pivot);
-  return [...quickSort(smaller), pivot, ...quickSort(larger)];
-}
-"""
-FILES = {"net/retry.py": RETRY, "algo/sorting.py": SORTING, "web/cart.js": CART, "web/sort.js": QUICK_SORT}
+from shop import DECODER, write_tree
 
 
 @pytest.fixture(scope="session")
@@ -61,21 +16,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tree(tmp_path_factory.mktemp("served") / "shop")
 
 
-def write_tree(root: Path) -> Path:
-    for path, text in FILES.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root
-
-
 @pytest.fixture(scope="session")
 def server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The bundled model, and search in `tree`."""
     with serving(tmp_path_factory.mktemp("cache"), "--repo", tree) as running:
         yield running
-
-
-DECODER = "jina-code-embeddings-tiny"
 
 
 @pytest.fixture(scope="session")

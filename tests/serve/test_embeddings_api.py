@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from running import Server
+from shop import DECODER
 
 from codekin import Embedder
 from codekin.embed.remote import RemoteModel
 from codekin.tasks import Role, Task
-from conftest import DECODER
 
 openai = pytest.importorskip("openai")
 

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 
 import pytest
 from running import Server, serving
+from shop import FILES, SORTING, write_tree
 
 from codekin import CodeIndex
 from codekin.errors import InputError, StoreError
 from codekin.serve import Repositories
-from conftest import FILES, SORTING, write_tree
 
 SECRET = "def secret_of_the_machine():\n    return 'hunter2'\n"
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 from running import Server, serving
+from shop import DECODER
 
 from codekin import Embedder
-from conftest import DECODER
 
 WORDS = "open close read write send retry parse merge split join sort filter cache request response".split()
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 from running import Server, serving
+from shop import RETRY, SORTING, write_tree
 
 from codekin import CodeIndex
-from conftest import RETRY, SORTING, write_tree
 
 
 def text_of(line: list[object]) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browsing import chromium, colourful
 from running import serving
-
-from conftest import write_tree
+from shop import write_tree
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
