@@ -184,7 +184,8 @@ def test_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     page.locator("#source .here").wait_for()
     page.keyboard.press("Escape")
-    assert not page.locator("#source").is_visible() and "file=" not in page.url
+    page.wait_for_url(lambda url: "file=" not in url)
+    assert not page.locator("#source").is_visible()
     page.keyboard.press("m")
     assert not page.locator("#map").is_visible()
     page.keyboard.press("m")

@@ -112,6 +112,7 @@ panel.addEventListener("click", (event) => {
   if (event.target === panel) panel.close();
 });
 panel.addEventListener("close", () => {
+  asked++;
   if (!state.file) return;
   change({ file: "", fileIn: "", line: "" });
 });
