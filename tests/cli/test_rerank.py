@@ -61,3 +61,21 @@ def test_a_budget_that_is_no_time_is_refused(run: Run, budget: str) -> None:
 def test_a_budget_without_a_second_stage_is_refused(run: Run) -> None:
     result = run("search", QUESTION, "--budget", "300ms")
     assert result.returncode == 2 and "--budget is for --rerank" in result.stderr
+
+
+def test_a_model_is_named_by_equals_alone(run: Run) -> None:
+    """A bare --rerank before the query leaves the query to be asked, with the default model."""
+    default = {"HF_HOME": "nowhere", "HF_HUB_OFFLINE": "1"}
+    result = run("search", "--rerank", QUESTION, "--json", env=default)
+    told = json.loads(result.stdout)
+    assert told["query"] == QUESTION and told["rerank"]["model"].endswith("all-MiniLM-L6-v2")
+    after = json.loads(run("search", QUESTION, ".", "--json", "--rerank", env=default).stdout)
+    assert after["rerank"]["model"] == told["rerank"]["model"] and after["results"] == told["results"]
+    words = run("search", "--rerank=codekin-static", "--json", "--anyway", "--", "--rerank")
+    assert json.loads(words.stdout)["query"] == "--rerank"
+
+
+def test_a_model_without_equals_is_told_of(run: Run) -> None:
+    result = run("search", QUESTION, "--rerank", "codekin-static")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "no folder codekin-static; the model of a second stage is named as --rerank=MODEL" in result.stderr

@@ -85,27 +85,12 @@ def as_json(results: Sequence[Result], query: str, root: Path, context: int) -> 
         shown = excerpt(result, query, root, context)
         members.append(
             {
-                "path": result.path,
-                "start_line": result.start_line,
-                "end_line": result.end_line,
-                "symbol": result.symbol,
-                "kind": result.kind,
-                "language": result.language,
-                "score": round(result.score, 4),
-                **_stages(result),
+                **result.as_json(),
                 "text": result.text,
                 "snippet": {"start_line": shown.first, "end_line": shown.last, "text": shown.text()},
             }
         )
     return members
-
-
-def _stages(result: Result) -> dict[str, float | None]:
-    """The scores of both stages, where there were two."""
-    if result.first_score is None:
-        return {}
-    second = None if result.second_score is None else round(result.second_score, 4)
-    return {"first_score": round(result.first_score, 4), "second_score": second}
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -16,15 +16,22 @@ if TYPE_CHECKING:
     from codekin.search import SecondStage
 
 
-@click.command()
+class _Search(click.Command):
+    """`--rerank` takes a value by "=" alone, as GNU's optional arguments do: what follows it is the query."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        named = [f"{word}=" if word == "--rerank" else word for word in args[:end]]
+        return super().parse_args(ctx, named + args[end:])
+
+
+@click.command(cls=_Search)
 @options.query
 @options.root
 @options.mode
 @click.option(
     "--rerank",
     "reranker",
-    is_flag=False,
-    flag_value="",
     metavar="[=MODEL]",
     help="Have a stronger model score the best 50 again: an embedding model, a CrossEncoder, a language model, or "
     "https://HOST/v1#MODEL.  [default: all-MiniLM-L6-v2, from the hub]",
@@ -61,6 +68,8 @@ def search(
     The first search of a folder indexes it; later ones look only at what changed.
     """
     text = options.read_query(query)
+    if reranker == "" and not path.exists():
+        raise InputError(f"no folder {path}; the model of a second stage is named as --rerank=MODEL")
     stage = _second_stage(reranker, budget)
     advice = "" if anyway or mode == "lexical" else "; --anyway shows what comes nearest"
     if everywhere or level != "chunk":

@@ -22,7 +22,6 @@ from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
 from codekin.search.contents import Contents
-from codekin.search.extracting import embedded_text
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query, Signals
@@ -369,8 +368,7 @@ def search_together(
         found = _ranked(parts, parsed, depth)
     reranked = None
     if rerank:
-        texts = [embedded_text(result.path, result.symbol, result.text) for _, result in found]
-        found, reranked = rerank.rerank(query, found, texts, task)
+        found, reranked = rerank.rerank(query, found, task)
     found = found[:top]
     hit = {id(index) for index, _ in found}
     for index in indexes:

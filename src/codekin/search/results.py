@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from codekin.tasks import Choice
+
+_DIGITS = 4  # of a score that is told
 
 
 class Mode(Choice):
@@ -32,6 +35,18 @@ class Result:
     """The first stage's score, where a second one was asked for."""
     second_score: float | None = None
     """What the second stage's model gave; None where it was not asked, failed, or had no time."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the text; the scores of both stages where there were two."""
+        members = asdict(self)
+        stages = {name: members.pop(name) for name in ("first_score", "second_score")}
+        del members["text"]
+        if self.first_score is not None:
+            members |= stages
+        return {
+            name: round(value, _DIGITS) if isinstance(value, float) else value
+            for name, value in members.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from codekin.embed import VectorCache
 from codekin.errors import CodekinError, InputError
 from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
+from codekin.search.extracting import embedded_text
 from codekin.search.results import Result
 from codekin.tasks import Task
 
@@ -64,13 +65,16 @@ class SecondStage:
         self._reranker = reranker
 
     def rerank(
-        self, query: str, found: Sequence[tuple[_Place, Result]], texts: Sequence[str], task: Task
+        self, query: str, found: Sequence[tuple[_Place, Result]], task: Task
     ) -> tuple[list[tuple[_Place, Result]], Reranked]:
-        """`found`, best first, in the order of both stages, and what was done; `texts` are those that are scored.
+        """`found`, best first, in the order of both stages, and what was done.
 
-        A stage that fails, in whatever way, leaves `found` as it is.
+        What is scored of a result is what its vector is made of. A stage that fails, in whatever way, leaves `found`
+        as it is.
         """
-        texts = texts[: self.candidates]
+        texts = [
+            embedded_text(result.path, result.symbol, result.text) for _, result in found[: self.candidates]
+        ]
         first = [(place, replace(result, first_score=result.score)) for place, result in found]
         name = self._reranker if isinstance(self._reranker, str) else self._reranker.name
         if not texts:

@@ -210,13 +210,7 @@ def _result(hit: Hit, query: str) -> dict[str, Any]:
     lines = _coloured_chunk(text, result.language, result.path)
     return {
         "repository": hit.repository,
-        "path": result.path,
-        "start_line": result.start_line,
-        "end_line": result.end_line,
-        "symbol": result.symbol,
-        "kind": result.kind,
-        "language": result.language,
-        "score": round(result.score, 3),
+        **result.as_json(),
         "first": shown.first,
         "last": shown.last,
         "definition": shown.definition,

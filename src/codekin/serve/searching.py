@@ -223,13 +223,7 @@ def found(hit: Hit, query: str) -> dict[str, Any]:
     shown = snippet(result.text, query, _SNIPPET_LINES, symbol=result.symbol)
     return {
         "repository": hit.repository,
-        "path": result.path,
-        "start_line": result.start_line,
-        "end_line": result.end_line,
-        "symbol": result.symbol,
-        "kind": result.kind,
-        "language": result.language,
-        "score": round(result.score, 4),
+        **result.as_json(),
         "text": result.text,
         "snippet": {
             "start_line": result.start_line + shown.first,
