@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 import shlex
@@ -29,7 +28,7 @@ from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.second_stage import Reranked, SecondStage
 from codekin.search.store import Store, delete
 from codekin.search.view import View
-from codekin.source import DEFAULT_MAX_BYTES, decode
+from codekin.source import DEFAULT_MAX_BYTES
 from codekin.tasks import Task
 
 
@@ -193,10 +192,10 @@ class CodeIndex:
         _check(top)
         task = Task.parse(task)
         with self._reading() as view:
-            row = _row_at(view, path, line)
-            first, last, _ = view.contents.spans[row].tolist()
+            row = view.row_at(path, line)
             model = self._current_model()
-            vector = model.query(self._text(path, first, last), task) if model else None
+            text = view.results([row], [0.0], self.root)[0].text
+            vector = model.query(text, task) if model else None
             kept = view.kept(languages, include, exclude)
             # One more than is asked for, where the chunk itself is among them.
             rows, signals = view.candidates(
@@ -287,27 +286,6 @@ class CodeIndex:
                 self._view = View(self._store, self._view)
             yield self._view
 
-    def _result(self, view: View, row: int, score: float) -> Result:
-        contents = view.contents
-        file = int(contents.file_of[row])
-        path = contents.paths[file]
-        start, end, _ = contents.spans[row].tolist()
-        symbol, kind = view.symbols(row)
-        return Result(
-            path, start, end, symbol, kind, contents.languages[file], score, self._text(path, start, end)
-        )
-
-    def _text(self, path: str, start: int, end: int) -> str:
-        """Lines `start` to `end` of a file as they are now; empty where it is gone."""
-        try:
-            data = (self.root / path).read_bytes()
-        except OSError:
-            return ""
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "\n".join((decode(data) or "").split("\n")[start - 1 : end])
-        # Ten results come from ten files: their lines are cut out before they are decoded.
-        return decode(b"\n".join(data.split(b"\n", end)[start - 1 : end])) or ""
-
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -384,20 +362,21 @@ def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIn
     paths: list[str] = []
     file_of = []
     for part in parts:
-        contents = part.view.contents
-        files, own = np.unique(contents.file_of[part.rows], return_inverse=True)
-        file_of.append((own + len(paths)).astype(np.int32))
-        paths += [contents.paths[file] for file in files.tolist()]
+        own, own_paths = part.view.files(part.rows)
+        file_of.append(own + np.int32(len(paths)))
+        paths += own_paths
     first_row = np.cumsum([0, *(len(part.rows) for part in parts)])
     signals = Signals.joined([part.signals for part in parts])
     rows, scores = ranking.rank(signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights)
-    found = []
-    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-        number = int(np.searchsorted(first_row, row, side="right")) - 1
-        part = parts[number]
-        own_row = int(part.rows[row - int(first_row[number])])
-        found.append((part.index, part.index._result(part.view, own_row, score)))
-    return found
+    part_of = np.searchsorted(first_row, rows, side="right") - 1
+    found: list[tuple[CodeIndex, Result] | None] = [None] * len(rows)
+    for number in np.unique(part_of).tolist():
+        part, places = parts[number], np.flatnonzero(part_of == number)
+        own_rows = part.rows[rows[places] - first_row[number]].tolist()
+        results = part.view.results(own_rows, scores[places].tolist(), part.index.root)
+        for place, result in zip(places.tolist(), results, strict=True):
+            found[place] = (part.index, result)
+    return [one for one in found if one]
 
 
 def default_location(root: Path, beside: str | None = None) -> Path:
@@ -420,16 +399,3 @@ def _rebuild_command(path: str | Path, index: str | Path | None, asked: Asked) -
 def _check(top: int) -> None:
     if top < 1:
         raise InputError(f"top is {top}; ask for at least 1 result")
-
-
-def _row_at(view: View, path: str, line: int) -> int:
-    """The row of the chunk that holds a line, or the nearest one before it."""
-    contents = view.contents
-    try:
-        file = contents.paths.index(path)
-    except ValueError:
-        raise InputError(f"{path} is not in the index of this folder") from None
-    rows = np.flatnonzero(contents.file_of == file)
-    if not len(rows) or not 1 <= line <= int(contents.spans[rows[-1], 1]):
-        raise InputError(f"{path} has no code at line {line}")
-    return int(rows[max(0, int(np.searchsorted(contents.spans[rows, 0], line, side="right")) - 1)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,11 @@ from codekin.errors import InputError
 from codekin.search.contents import Contents
 from codekin.search.lexical import Field
 from codekin.search.ranking import Query, Signals
-from codekin.search.store import Matches, Store
+from codekin.search.results import Result
+from codekin.search.segments import Matches
+from codekin.search.store import Store
 from codekin.search.vectors import Vectors
-from codekin.source import LANGUAGES
+from codekin.source import LANGUAGES, decode
 
 _K1, _B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
 
@@ -159,7 +163,7 @@ class View:
         return self._rows(np.flatnonzero(scores >= max(threshold, _LEAST)), None)
 
     def _gain(
-        self, term: _Term, numbers: NDArray[np.int64], counts: NDArray[np.float32]
+        self, term: _Term, numbers: NDArray[np.int64], counts: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
         """What a term adds to the BM25 scores of chunks that hold it `counts` times."""
         return np.float32(term.idf * (_K1 + 1)) * (counts / (counts + self._saturation[numbers]))
@@ -201,6 +205,34 @@ class View:
             self._kept[key] = np.array(files, np.bool_)[self.contents.file_of]
         return self._kept[key]
 
+    def files(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], list[str]]:
+        """The files of some rows: (n,) int32, indexes into the paths that come with them."""
+        files, own = np.unique(self.contents.file_of[rows], return_inverse=True)
+        return own.astype(np.int32), [self.contents.paths[file] for file in files.tolist()]
+
+    def results(self, rows: Sequence[int], scores: Sequence[float], root: Path) -> list[Result]:
+        """Some rows as results, with their lines as they are now in the folder."""
+        return [self._result(row, score, root) for row, score in zip(rows, scores, strict=True)]
+
+    def row_at(self, path: str, line: int) -> int:
+        """The row of the chunk that holds a line, or the nearest one before it; raises InputError where there is none."""
+        contents = self.contents
+        try:
+            file = contents.paths.index(path)
+        except ValueError:
+            raise InputError(f"{path} is not in the index of this folder") from None
+        rows = np.flatnonzero(contents.file_of == file)
+        if not len(rows) or not 1 <= line <= int(contents.spans[rows[-1], 1]):
+            raise InputError(f"{path} has no code at line {line}")
+        return int(rows[max(0, int(np.searchsorted(contents.spans[rows, 0], line, side="right")) - 1)])
+
+    def _result(self, row: int, score: float, root: Path) -> Result:
+        file = int(self.contents.file_of[row])
+        path = self.contents.paths[file]
+        start, end, _ = self.contents.spans[row].tolist()
+        text = _lines(root / path, start, end)
+        return Result(path, start, end, *self.symbols(row), self.contents.languages[file], score, text)
+
     def symbols(self, row: int) -> tuple[str, str]:
         """The symbol and kind of one chunk."""
         file = int(self.contents.file_of[row])
@@ -231,3 +263,15 @@ def _globs(patterns: Sequence[str]) -> GitIgnoreSpec:
         return GitIgnoreSpec.from_lines(patterns)
     except ValueError as error:
         raise InputError(f"bad path glob: {error}") from None
+
+
+def _lines(path: Path, start: int, end: int) -> str:
+    """Lines `start` to `end` of a file as they are now; empty where it is gone."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "\n".join((decode(data) or "").split("\n")[start - 1 : end])
+    # Ten results come from ten files: their lines are cut out before they are decoded.
+    return decode(b"\n".join(data.split(b"\n", end)[start - 1 : end])) or ""
