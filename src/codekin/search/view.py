@@ -21,7 +21,7 @@ from codekin.search.store import Store
 from codekin.search.vectors import Vectors
 from codekin.source import LANGUAGES, decode
 
-_K1, _B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
+K1, B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Robertson and Zaragoza, 2009)
 
 _KEPT_FILTERS = 64  # remembered at a time
 _FIELDS = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
@@ -65,7 +65,7 @@ class View:
         average = int(lengths.sum(dtype=np.int64)) / len(lengths) if len(lengths) else 1.0
         # By number, as postings are: they are ascending, rows are not. Of a number that is not in use, nothing counts.
         self._saturation = np.full(len(self.contents.row_of), np.inf, np.float32)
-        self._saturation[self._number_of] = _K1 * (1 - _B + _B * lengths / max(average, 1.0))
+        self._saturation[self._number_of] = K1 * (1 - B + B * lengths / max(average, 1.0))
         self._symbols: dict[int, list[tuple[str, str]]] = {}
         self._kept: dict[tuple[tuple[str, ...], ...], NDArray[np.bool_]] = {}
 
@@ -138,7 +138,7 @@ class View:
         if kept is not None:
             hidden = self._number_of[~kept]
         ordered = sorted(terms, key=lambda term: -term.idf)
-        left = sum(term.idf for term in ordered) * (_K1 + 1)
+        left = sum(term.idf for term in ordered) * (K1 + 1)
         chosen: NDArray[np.int64] | None = None
         touched = 0
         for term in ordered:
@@ -156,7 +156,7 @@ class View:
             else:
                 held, places = _places(chunks, chosen)
                 scores[chosen[held]] += self._gain(term, chosen[held], counts[places])
-            left -= term.idf * (_K1 + 1)
+            left -= term.idf * (K1 + 1)
         if kept is not None:
             scores[hidden] = 0
         threshold = _highest(scores, pool)
@@ -166,7 +166,7 @@ class View:
         self, term: _Term, numbers: NDArray[np.int64], counts: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
         """What a term adds to the BM25 scores of chunks that hold it `counts` times."""
-        return np.float32(term.idf * (_K1 + 1)) * (counts / (counts + self._saturation[numbers]))
+        return np.float32(term.idf * (K1 + 1)) * (counts / (counts + self._saturation[numbers]))
 
     def _matches(self, term: str, fields: Sequence[Field]) -> list[Matches]:
         return self._store.matches(self.contents, term, fields)
@@ -195,7 +195,7 @@ class View:
                 raise InputError(
                     f"unknown language {unknown[0]!r}; indexed here: {', '.join(sorted(set(self.contents.languages)))}"
                 )
-            included, excluded = _globs(include), _globs(exclude)
+            included, excluded = globs(include), globs(exclude)
             files = [
                 (not languages or language in languages)
                 and (not include or included.match_file(path))
@@ -258,7 +258,8 @@ def _highest(scores: NDArray[np.float32], count: int) -> float:
     return float(np.partition(found, len(found) - count)[len(found) - count]) if len(found) >= count else 0.0
 
 
-def _globs(patterns: Sequence[str]) -> GitIgnoreSpec:
+def globs(patterns: Sequence[str]) -> GitIgnoreSpec:
+    """What matches globs as in .gitignore; raises InputError for a bad one."""
     try:
         return GitIgnoreSpec.from_lines(patterns)
     except ValueError as error:
