@@ -52,9 +52,9 @@ class Ours:
     def build(self, texts: list[str]) -> None:
         documents = [Document(lexical.words(text), (), (), ()) for text in texts]
         postings, lengths = lexical.Indexer().postings(documents)
-        self.bits, blocks = lexical.blocks(postings)
+        self.bits = lexical.block_bits(len(postings))
         self.db.execute("BEGIN")
-        self.db.executemany("INSERT INTO postings VALUES (?, ?)", blocks)
+        self.db.executemany("INSERT INTO postings VALUES (?, ?)", lexical.blocks(postings, self.bits))
         self.db.execute("COMMIT")
         self.norm = (1.2 * (0.25 + 0.75 * lengths / lengths.mean())).astype(np.float32)
 
@@ -65,7 +65,9 @@ class Ours:
             row = self.db.execute(
                 "SELECT data FROM postings WHERE block = ?", (lexical.block_of(key, self.bits),)
             ).fetchone()
-            chunks, counts = lexical.matches(row[0], key) if row else (np.empty(0, np.int64), np.empty(0))
+            if row is None:
+                continue
+            [(chunks, counts)] = lexical.matches(row[0], [key])
             idf = math.log(1 + (len(scores) - len(chunks) + 0.5) / (len(chunks) + 0.5))
             scores[chunks] += idf * counts * 2.2 / (counts + self.norm[chunks])
         return largest(scores, 100).tolist()

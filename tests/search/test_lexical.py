@@ -133,20 +133,22 @@ def some_postings(count: int, chunks: int, vocabulary: int, seed: int = 0) -> le
 @pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 5000, 40_000])
 def test_blocks_hold_every_posting_where_block_of_looks(count: int):
     postings = some_postings(count, 300, 900, seed=count)
-    bits, blocks = lexical.blocks(postings)
-    assert b"".join(data for _, data in blocks) == postings.tobytes()
+    bits = lexical.block_bits(len(postings))
+    blocks = list(lexical.blocks(postings, bits))
+    assert [p for _, data in blocks for p in lexical.postings_of(data).tolist()] == postings.tolist()
     assert [block for block, _ in blocks] == sorted({block for block, _ in blocks})
     by_name = dict(blocks)
     expected = unpack(postings)
     for term in {term for term, _ in expected}:
-        chunks, counts = lexical.matches(by_name[lexical.block_of(term, bits)], term)
+        [(chunks, counts)] = lexical.matches(by_name[lexical.block_of(term, bits)], [term])
         assert dict(zip(chunks.tolist(), counts.tolist(), strict=True)) == {
             chunk: count for (t, chunk), count in expected.items() if t == term
         }
 
 
 def test_blocks_stay_small_enough_to_read():
-    _, blocks = lexical.blocks(some_postings(40_000, 10_000, 20_000))
+    postings = some_postings(40_000, 10_000, 20_000)
+    blocks = lexical.blocks(postings, lexical.block_bits(len(postings)))
     assert max(len(data) for _, data in blocks) < 64_000
 
 
@@ -155,14 +157,17 @@ def test_terms_at_the_ends_of_the_range_are_found(term: int):
     wanted = (term << 32) + (0xFFFFFF << 8) + 255
     others = [o << 32 | 5 << 8 | 1 for o in (0, 1, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF) if o != term]
     postings = np.sort(np.array([wanted, *others], np.uint64))
-    bits, blocks = lexical.blocks(postings)
-    chunks, counts = lexical.matches(dict(blocks)[lexical.block_of(term, bits)], term)
+    bits = lexical.block_bits(len(postings))
+    blocks = dict(lexical.blocks(postings, bits))
+    [(chunks, counts)] = lexical.matches(blocks[lexical.block_of(term, bits)], [term])
     assert (chunks.tolist(), counts.tolist()) == ([0xFFFFFF], [255.0])
 
 
 def test_a_term_that_is_not_there_matches_nothing():
-    chunks, counts = lexical.matches(some_postings(500, 50, 30).tobytes(), term_hash("no such term"))
-    assert len(chunks) == len(counts) == 0
+    [(_, block)] = lexical.blocks(some_postings(500, 50, 30), 0)
+    nothing, something = lexical.matches(block, [term_hash("no such term"), term_hash("w3")])
+    assert len(nothing[0]) == len(nothing[1]) == 0
+    assert len(something[0]) == len(something[1]) > 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 60)), min_size=1, max_size=5), st.randoms())

@@ -1,9 +1,10 @@
-"""The lexical index: terms of a text, and postings as sorted 64-bit integers in a few blocks a segment.
+"""The lexical index: terms of a text, and their postings, in blocks of a segment.
 
 A posting is one unsigned 64-bit integer, `term << 32 | chunk << 8 | count`: the 32-bit hash of the term, the chunk's
 number counted from the segment's base (24 bits), and how often the term occurs (8 bits, saturating). A segment is
 the sorted array of its postings, cut into blocks by the term's leading bits, so that a query reads a few kilobytes
-whatever the index's size. Updates append small segments, which are merged as they add up (a log-structured merge).
+whatever the index's size. A block is stored in columns of native integers, from which a query takes what it needs as it
+stands: the number of terms, the terms, where the postings of each end, the chunks (all uint32), the counts (uint8).
 
 A field (the text, names it defines, its file's name, its folders) is part of the term's hash: "definitions of
 `retry`" is a list of postings like any other, next to that of the texts with `retry`.
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain
+from itertools import chain, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -37,7 +39,7 @@ FUNCTION_WORDS = frozenset(
 )
 """What a question is made of and code is full of: it says nothing about what answers."""
 
-_BLOCK_POSTINGS = 1024  # 8 KB: two pages of SQLite, read in some 10 µs
+_BLOCK_POSTINGS = 1024  # 6 KB: within a page of SQLite, read in some 10 µs
 _WORD = re.compile(r"\w+")
 _SEPARATORS = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
@@ -164,18 +166,9 @@ def _count(occurrences: NDArray[np.uint64]) -> Postings:
     return occurrences[starts] | np.minimum(counts, 255).astype(np.uint64)
 
 
-def blocks(postings: Postings) -> tuple[int, list[tuple[int, bytes]]]:
-    """The bits that name a block of this segment, and each block that holds postings with its bytes."""
-    bits = max(0, (len(postings) // _BLOCK_POSTINGS).bit_length())
-    names = np.arange((1 << bits) + 1, dtype=np.uint64) << np.uint64(64 - bits) if bits else None
-    if names is None:
-        return 0, [(0, postings.tobytes())] if len(postings) else []
-    edges = np.append(np.searchsorted(postings, names[:-1]), len(postings))
-    return bits, [
-        (block, postings[start:end].tobytes())
-        for block, (start, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-        if end > start
-    ]
+def block_bits(size: int) -> int:
+    """The leading bits of a term that name its block, in a segment of so many postings."""
+    return (size // _BLOCK_POSTINGS).bit_length()
 
 
 def block_of(term: int, bits: int) -> int:
@@ -183,15 +176,69 @@ def block_of(term: int, bits: int) -> int:
     return term >> (32 - bits)
 
 
-def matches(block: bytes, term: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The chunks (from the segment's base) that hold a term, and how often, from the term's block."""
-    postings = np.frombuffer(block, np.uint64)
-    low, high = postings.searchsorted(
-        np.array([term << 32, (term << 32) + 0xFFFFFFFF], np.uint64), side="right"
-    )  # no posting is the low end: counts are 1 or more
-    found = postings[low:high]
-    chunks = (found >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.int64)
-    return chunks, (found & np.uint64(0xFF)).astype(np.float32)
+def blocks(postings: Postings, bits: int) -> Iterator[tuple[int, bytes]]:
+    """Each block of a segment with `bits` that holds some of `postings`, and its bytes."""
+    heads = (postings >> np.uint64(32)).astype(np.uint32)
+    chunks = (postings >> np.uint64(8)).astype(np.uint32) & np.uint32(0xFFFFFF)
+    counts = postings.astype(np.uint8)
+    firsts = _firsts(heads)
+    terms = heads[firsts]
+    ends = np.append(firsts[1:], len(heads)).astype(np.uint32)
+    names = terms >> np.uint32(32 - bits) if bits else np.zeros(len(terms), np.uint32)
+    edges = [*_firsts(names).tolist(), len(terms)]
+    for first, last in pairwise(edges):
+        start, end = int(firsts[first]), int(ends[last - 1])
+        columns = (
+            np.uint32(last - first),
+            terms[first:last],
+            ends[first:last] - np.uint32(start),
+            chunks[start:end],
+            counts[start:end],
+        )
+        yield int(names[first]), b"".join(column.tobytes() for column in columns)
+
+
+def matches(block: bytes, terms: Sequence[int]) -> list[tuple[NDArray[np.uint32], NDArray[np.uint8]]]:
+    """For each of some terms the chunks (from the segment's base) that hold it, and how often, from their block."""
+    held, ends, chunks, counts = _columns(block)
+    found = []
+    for term in terms:
+        place = bisect_left(held, term)
+        if place < len(held) and held[place] == term:
+            part = slice(ends[place - 1] if place else 0, ends[place])
+        else:
+            part = slice(0, 0)
+        found.append((chunks[part], counts[part]))
+    return found
+
+
+def postings_of(block: bytes) -> Postings:
+    """The postings that a block was made of."""
+    terms, ends, chunks, counts = _columns(block)
+    heads = np.repeat(np.array(terms, np.uint64), np.diff(np.array(ends, np.int64), prepend=0))
+    return heads << np.uint64(32) | chunks.astype(np.uint64) << np.uint64(8) | counts
+
+
+def _columns(block: bytes) -> tuple[memoryview, memoryview, NDArray[np.uint32], NDArray[np.uint8]]:
+    """A block's terms and the ends of their postings, and the chunk and count of every posting."""
+    numbers = memoryview(block)[: len(block) // 4 * 4].cast("I")
+    terms = numbers[0]
+    size = numbers[2 * terms] if terms else 0
+    start = 4 * (1 + 2 * terms)
+    chunks = np.frombuffer(block, np.uint32, size, start)
+    return (
+        numbers[1 : 1 + terms],
+        numbers[1 + terms : 1 + 2 * terms],
+        chunks,
+        np.frombuffer(block, np.uint8, size, start + 4 * size),
+    )
+
+
+def _firsts(values: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    if not len(values):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
 
 
 def merge(

@@ -18,22 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import StoreError
-from codekin.search import lexical
+from codekin.search import segments
 from codekin.search.coarse import Partition, nearest_centres
 from codekin.search.contents import Contents, read_contents, read_partition
 from codekin.search.lexical import Field, Postings
 from codekin.search.model import ModelRecord
+from codekin.search.segments import Matches
 
 FILE_NAME = "index.sqlite"
-_VERSION = 3
+_VERSION = 4
 _WAIT_SECONDS = 60.0
-_MERGE_LIMIT = 1 << 22  # postings: a merge of more would take more than 100 MB of memory
+_PAGE = 16_384  # bytes: a block of postings and a file's vectors each fit into one
+_LOG_LIMIT = 1 << 26  # bytes that the log keeps of the disk after a large transaction
 _REBUILD = "; codekin index --rebuild makes it anew"
 
-Matches = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Numbers of chunks that hold a term, ascending, and how often each does; some are no longer in use."""
 _MODEL = ", ".join(field.name for field in fields(ModelRecord))
-_NO_MATCHES: Matches = (np.empty(0, np.int64), np.empty(0, np.float32))
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE model (
@@ -54,10 +53,6 @@ CREATE TABLE partition (
     survivors INTEGER NOT NULL, recall REAL NOT NULL
 );
 CREATE TABLE cells (file INTEGER PRIMARY KEY, cells BLOB NOT NULL);
-CREATE TABLE segments (id INTEGER PRIMARY KEY, base INTEGER NOT NULL, bits INTEGER NOT NULL, size INTEGER NOT NULL);
-CREATE TABLE postings (
-    segment INTEGER NOT NULL, block INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (segment, block)
-) WITHOUT ROWID;
 """
 
 
@@ -115,7 +110,9 @@ class Store:
         )
         try:
             if "immutable" not in uri:
+                db.execute(f"PRAGMA page_size = {_PAGE}")  # of a new database
                 db.execute("PRAGMA journal_mode = WAL")
+                db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
                 db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA cache_size = -32768")
             db.execute("PRAGMA mmap_size = 67108864")
@@ -219,24 +216,8 @@ class Store:
 
     def matches(self, contents: Contents, term: str, fields: Sequence[Field]) -> list[Matches]:
         """The chunks that hold a term, for each of `fields`."""
-        keys = [lexical.term_hash(term, field) for field in fields]
-        found: list[list[Matches]] = [[] for _ in keys]
         with self._decoding():
-            for segment, base, bits in contents.segments:
-                block = self._db.execute(
-                    "SELECT data FROM postings WHERE segment = ? AND block = ?",
-                    (segment, lexical.block_of(keys[0], bits)),
-                ).fetchone()
-                if block is None:
-                    continue
-                for key, parts in zip(keys, found, strict=True):
-                    chunks, counts = lexical.matches(block[0], key)
-                    if not len(chunks):
-                        continue
-                    chunks += base
-                    known = int(chunks.searchsorted(len(contents.row_of)))
-                    parts.append((chunks[:known], counts[:known]))
-        return [_joined(parts) for parts in found]
+            return segments.matches(self._db, contents.segments, term, fields, len(contents.row_of))
 
     def sizes(self) -> tuple[int, dict[str, int], int, float | None]:
         """Files, chunks by language, bytes on disk, and when the index last changed (Unix seconds)."""
@@ -335,7 +316,8 @@ class Store:
                 self._db.execute("INSERT INTO cells VALUES (?, ?)", (row, cells.tobytes()))
             first += len(file.spans)
         self.set_meta(next_chunk=first)
-        self._add_segment(base, postings)
+        with self._decoding():
+            segments.add(self._db, base, postings, self._alive)
 
     def set_partition(self, contents: Contents, partition: Partition, cells: NDArray[np.uint16]) -> None:
         """Puts the vectors of `contents` into cells (n,): in the transaction in which they were read."""
@@ -359,49 +341,6 @@ class Store:
         """How many chunks the index holds."""
         with self._errors("read"):
             return int(self._db.execute("SELECT sum(length(spans)) / 12 FROM chunks").fetchone()[0] or 0)
-
-    def _add_segment(self, base: int, postings: Postings) -> None:
-        """Adds a segment, merged with the newest ones that are no more than twice its size.
-
-        Sizes so grow geometrically from new to old: a posting is rewritten a logarithmic number of times, and a
-        query reads a logarithmic number of segments.
-        """
-        merged, size = [], len(postings)
-        for segment, own_base, own_size in self._db.execute(
-            "SELECT id, base, size FROM segments ORDER BY id DESC"
-        ).fetchall():
-            if (
-                own_size > 2 * size
-                or own_size + size > _MERGE_LIMIT
-                or base - own_base >= lexical.CHUNK_LIMIT
-            ):
-                break
-            merged.append((segment, own_base))
-            size += own_size
-        if merged:
-            parts = [(own_base, self._segment(segment)) for segment, own_base in merged]
-            oldest = min(own_base for own_base, _ in parts)
-            alive = self._alive(oldest)
-            base, postings = lexical.merge([*parts, (base, postings)], alive, oldest)
-            for segment, _ in merged:
-                self._db.execute("DELETE FROM segments WHERE id = ?", (segment,))
-                self._db.execute("DELETE FROM postings WHERE segment = ?", (segment,))
-        if not len(postings):
-            return
-        bits, blocks = lexical.blocks(postings)
-        row = self._db.execute(
-            "INSERT INTO segments (base, bits, size) VALUES (?, ?, ?)", (base, bits, len(postings))
-        ).lastrowid
-        self._db.executemany(
-            "INSERT INTO postings VALUES (?, ?, ?)", ((row, block, data) for block, data in blocks)
-        )
-
-    def _segment(self, segment: int) -> Postings:
-        with self._decoding():
-            rows = self._db.execute(
-                "SELECT data FROM postings WHERE segment = ? ORDER BY block", (segment,)
-            ).fetchall()
-            return np.frombuffer(b"".join(data for (data,) in rows), np.uint64)
 
     def _alive(self, first: int) -> NDArray[np.bool_]:
         """Whether chunk number `first + i` is in use."""
@@ -449,12 +388,6 @@ def delete(folder: Path) -> None:
         raise StoreError(f"cannot delete the index in {folder}: {error.strerror}") from error
 
 
-def _joined(parts: list[Matches]) -> Matches:
-    if len(parts) < 2:
-        return parts[0] if parts else _NO_MATCHES
-    return np.concatenate([chunks for chunks, _ in parts]), np.concatenate([counts for _, counts in parts])
-
-
 def is_readable(db: sqlite3.Connection) -> bool:
     """Whether a database is an index of this version."""
     return bool(db.execute("PRAGMA user_version").fetchone()[0] == _VERSION)
@@ -470,7 +403,7 @@ def _create(db: sqlite3.Connection) -> None:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             db.execute(f'DROP TABLE "{table}"')
-        for statement in _SCHEMA.split(";"):
+        for statement in (_SCHEMA + segments.SCHEMA).split(";"):
             db.execute(statement)
         db.execute("INSERT INTO meta VALUES ('next_chunk', 0)")
         db.executemany(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, '', 0)", models)
