@@ -71,16 +71,20 @@ class _Read:
 
 
 class Extractor:
-    """Extracts files below one root with one model; pickled, it is what it takes to make it again."""
+    """Extracts files below one root with one model, with the chunks' texts where `keep_texts` says so.
 
-    def __init__(self, root: Path, model: IndexModel, *, max_bytes: int) -> None:
+    Pickled, it is what it takes to make it again.
+    """
+
+    def __init__(self, root: Path, model: IndexModel, *, max_bytes: int, keep_texts: bool = False) -> None:
         self._root = root
         self._model = model
         self._max_bytes = max_bytes
+        self._keep_texts = keep_texts
         self._lexical = lexical.Indexer()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _extractor, (self._root, self._model.record, self._max_bytes)
+        return _extractor, (self._root, self._model.record, self._max_bytes, self._keep_texts)
 
     def extract(self, job: Job, embedding: Embedding | None = None) -> Extracted:
         """Reads a job's files; a chunk that the index holds keeps its vector, equal chunks are embedded once."""
@@ -150,11 +154,12 @@ class Extractor:
             vectors=np.array([vectors[digest] for digest in read.digests], np.int8).reshape(
                 len(read.digests), self._model.record.dimensions
             ),
+            texts=[part.text for part in read.chunks] if self._keep_texts else (),
         )
 
 
-def _extractor(root: Path, record: ModelRecord, max_bytes: int) -> Extractor:
-    return Extractor(root, IndexModel(record), max_bytes=max_bytes)
+def _extractor(root: Path, record: ModelRecord, max_bytes: int, keep_texts: bool) -> Extractor:
+    return Extractor(root, IndexModel(record), max_bytes=max_bytes, keep_texts=keep_texts)
 
 
 def _watch(job: Job, chunks: int, embedding: Embedding | None) -> Callable[[float], None] | None:
@@ -181,6 +186,14 @@ def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:
 def embedded_text(path: str, symbol: str, text: str) -> str:
     """What a chunk's vector is made of: its text, and the names it goes by."""
     return f"{_names(path)[0]} {symbol}\n{text}"
+
+
+def digest_of(path: Path, limit: int) -> bytes | None:
+    """The digest of a file's content, as the index keeps it; None where it cannot be read."""
+    try:
+        return _digest(_read_bytes(path, limit)[0])
+    except OSError:
+        return None
 
 
 def _document(path: str, part: Chunk) -> Document:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from codekin.errors import StoreError
 from codekin.search import coarse, lexical, ranking
 from codekin.search.contents import Contents
-from codekin.search.extracting import Extracted, Extractor, Job, Known
+from codekin.search.extracting import Extracted, Extractor, Job, Known, digest_of
 from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
 from codekin.search.store import Store, StoredFile
+from codekin.search.stores import IndexStore
 from codekin.search.vectors import Vectors, is_many
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
@@ -35,7 +36,7 @@ Progress = Callable[[UpdateProgress], None]
 
 def update(
     root: Path,
-    store: Store,
+    store: IndexStore,
     model: IndexModel,
     *,
     max_bytes: int,
@@ -53,6 +54,9 @@ def update(
     )
     found = [file for file in walked if not is_own(file.path)]
     stale = [file for file in found if not _is_current(file, before.get(file.path))]
+    if store.is_shared:  # by machines whose files have other times
+        digests = {path: known.digest for path, known in before.items()}
+        stale = [file for file in stale if digests.get(file.path) != digest_of(root / file.path, max_bytes)]
     if not model.is_fast:
         stale.sort(key=_urgency)
     sizes = {file.path: file.size for file in stale}
@@ -69,7 +73,7 @@ def update(
     for extracted in extract_all(
         _jobs(stale, store, model),
         worker_count(size_total) if model.is_fast else 0,
-        Extractor(root, model, max_bytes=max_bytes),
+        Extractor(root, model, max_bytes=max_bytes, keep_texts=store.is_shared),
         tell,
     ):
         _write(store, extracted, model.record)
@@ -89,7 +93,7 @@ def update(
     if gone:
         with store.writing():
             store.remove(sorted(gone))
-    if indexed or gone:
+    if (indexed or gone) and isinstance(store, Store):
         partition_vectors(store, model)
     skipped += [Skipped(path, left_out[path]) for path in sorted(left_out)]
     return UpdateReport(
@@ -103,10 +107,10 @@ def update(
     )
 
 
-def _own_files(root: Path, store: Store) -> Callable[[str], bool]:
+def _own_files(root: Path, store: IndexStore) -> Callable[[str], bool]:
     """Tells the index's own files, which may lie in the tree: every update would find them changed."""
-    location = store.location.resolve()
-    if not location.is_relative_to(root):
+    location = None if isinstance(store.location, str) else store.location.resolve()
+    if location is None or not location.is_relative_to(root):
         return lambda path: False
     own = location.relative_to(root).as_posix()
     return lambda path: path.startswith(own)
@@ -117,7 +121,7 @@ def _urgency(file: SourceFile) -> tuple[float, int]:
     return -ranking.unasked(file.path, frozenset()), -file.mtime_ns
 
 
-def _jobs(stale: list[SourceFile], store: Store, model: IndexModel) -> Iterator[Job]:
+def _jobs(stale: list[SourceFile], store: IndexStore, model: IndexModel) -> Iterator[Job]:
     """The stale files in batches, less those that another process has indexed meanwhile.
 
     A slow model's batches follow its pace: between a CPU and a GPU lies a factor of a thousand.
@@ -149,7 +153,7 @@ def _take(files: deque[SourceFile], limit: int) -> list[SourceFile]:
     return batch
 
 
-def _write(store: Store, extracted: Extracted, model: ModelRecord) -> None:
+def _write(store: IndexStore, extracted: Extracted, model: ModelRecord) -> None:
     """One transaction: a job's result in the place of what was known of its files."""
     if not (extracted.files or extracted.same):
         return

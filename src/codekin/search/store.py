@@ -83,10 +83,14 @@ class FileChunks:
     """n pairs: the qualified name of the definition, its kind."""
     vectors: NDArray[np.int8]
     """(n, d) int8."""
+    texts: Sequence[str] = ()
+    """n texts, for a store that is apart from the files."""
 
 
 class Store:
     """One open database. Raises StoreError for whatever keeps it from being read or written."""
+
+    is_shared = False
 
     def __init__(self, folder: Path) -> None:
         self.location = folder / FILE_NAME
