@@ -1,0 +1,1 @@
+"""An index in a store that many machines share, on Milvus."""
