@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from platformdirs import user_cache_path
 from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking
+from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
@@ -31,9 +33,13 @@ from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES
 from codekin.tasks import Task
 
+if TYPE_CHECKING:
+    from codekin.search.cluster.store import ClusterStore
+    from codekin.search.stores import IndexView
+
 
 class CodeIndex:
-    """The index of the folder `path`, kept in the folder `index` (default: one in the user's cache).
+    """The index of the folder `path`, kept in the folder `index` (default: one in the user's cache), or in a `store`.
 
     The first search of an object brings the index up to date (unless `update` is false); later ones answer from
     what is there until `update()` is called. An index that cannot be written is searched as it is. An object
@@ -44,6 +50,11 @@ class CodeIndex:
     the bundled model, all its dimensions). Of the types only int8 stays with the index: the vectors of wider ones
     agree. The model is loaded when a vector is first needed, which `status` and a lexical search never do; `load` is
     called for it as `Embedder` is.
+
+    A `store` is one that other machines share, by its address (`milvus://host:19530`). What it holds is known by a
+    repository's name, not by a path: that of git's remote, `github.com/owner/name`, or what the address names,
+    `milvus://host:19530#owner/name`; `#*` is all that the store holds, for searches. A search answers from it as it
+    stands: bringing it up to date is for whoever calls `update`.
 
     Raises InputError for a path that is no folder. Once the index is used, raises StoreError for one that cannot be
     opened or that is made with another model or size than asked for, and ModelError for a model that is not there
@@ -57,6 +68,7 @@ class CodeIndex:
         path: str | Path = ".",
         *,
         index: str | Path | None = None,
+        store: str | None = None,
         model: str | None = None,
         dimensions: int | None = None,
         dtype: str | None = None,
@@ -72,15 +84,18 @@ class CodeIndex:
                 )
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        if index and store:
+            raise InputError("an index is kept in a folder or in a store; give one of both")
         self._folder = Path(index) if index else default_location(self.root)
+        self._address = parse_address(store) if store else None
         self._asked = Asked(absolute(model), dimensions, dtype)
-        self._rebuild = _rebuild_command(path, index, self._asked)
+        self._rebuild = _rebuild_command(path, index, store, self._asked)
         self._model: IndexModel | None = None
         self._max_bytes = max_bytes
-        self._stale = update
+        self._stale = update and store is None
         self._load = load
-        self._opened: Store | None = None
-        self._view: View | None = None
+        self._opened: Store | ClusterStore | None = None
+        self._view: IndexView | None = None
         self.weights = ranking.WEIGHTS
         self.answered = False
         self.reranked: Reranked | None = None
@@ -100,11 +115,24 @@ class CodeIndex:
         self._opened = self._view = None
 
     @property
-    def _store(self) -> Store:
-        """The index's database, opened when it is first asked for: a damaged one can still be rebuilt."""
+    def _store(self) -> Store | ClusterStore:
+        """What keeps the index, opened when it is first asked for: a damaged one can still be rebuilt."""
         if self._opened is None:
-            self._opened = Store(self._folder)
+            self._opened = Store(self._folder) if self._address is None else self._shared_store()
         return self._opened
+
+    def _shared_store(self) -> ClusterStore:
+        from codekin.search.cluster.store import ClusterStore
+
+        assert self._address
+        return ClusterStore(self._address, self.root, self._folder.name)
+
+    @property
+    def _database(self) -> Store:
+        """The database on this machine; raises InputError for an index that is kept elsewhere."""
+        if not isinstance(self._store, Store):
+            raise InputError(f"{self._store.location} is shared; this is for an index on this machine")
+        return self._store
 
     @property
     def writable(self) -> bool:
@@ -125,7 +153,8 @@ class CodeIndex:
                 known = self._store.model()
             model = self._new_model(known)
             self.close()
-            delete(self._folder)
+            if self._address is None:
+                delete(self._folder)
             with self._store.writing():
                 self._start(model)
         model = self._settled_model()
@@ -226,6 +255,8 @@ class CodeIndex:
     def contents(self) -> Contents:
         """All files and chunks of the index, with their vectors, at its newest generation."""
         with self._reading() as view:
+            if not isinstance(view, View):
+                raise InputError(f"{self._store.location} is shared; this is for an index on this machine")
             return view.contents
 
     # ---- the model
@@ -269,7 +300,7 @@ class CodeIndex:
     # ---- answers
 
     @contextmanager
-    def _reading(self, *, lexical: bool = False) -> Iterator[View]:
+    def _reading(self, *, lexical: bool = False) -> Iterator[IndexView]:
         """The view of the index's newest generation, inside one transaction.
 
         A lexical search needs no model: where an update fails for want of one, it reads the index as it is.
@@ -282,9 +313,17 @@ class CodeIndex:
                     raise
         with self._store.reading():
             self._current_model()
-            if self._view is None or self._view.contents.generation != self._store.generation():
-                self._view = View(self._store, self._view)
-            yield self._view
+            yield self._newest_view()
+
+    def _newest_view(self) -> IndexView:
+        store, known = self._store, self._view
+        if not isinstance(store, Store):
+            return store.view()
+        if not isinstance(known, View):
+            known = None
+        if known is None or known.contents.generation != store.generation():
+            self._view = known = View(store, known)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +331,7 @@ class _Part:
     """One index's part in an answer: its candidates and what they are worth."""
 
     index: CodeIndex
-    view: View
+    view: IndexView
     rows: NDArray[np.int64]
     signals: Signals
 
@@ -389,9 +428,9 @@ def default_location(root: Path, beside: str | None = None) -> Path:
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
 
 
-def _rebuild_command(path: str | Path, index: str | Path | None, asked: Asked) -> str:
+def _rebuild_command(path: str | Path, index: str | Path | None, store: str | None, asked: Asked) -> str:
     """The command that makes the index of `path` anew with the model that is asked for."""
-    options = {"index": index, **asdict(asked)}
+    options = {"index": index, "store": store, **asdict(asked)}
     words = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
     return shlex.join(["codekin", "index", str(path), *chain.from_iterable(words), "--rebuild"])
 
