@@ -36,7 +36,7 @@ def rows() -> NDArray[np.int8]:
 def partition(rows: NDArray[np.int8]) -> tuple[Partition, NDArray[np.uint16]]:
     centres = coarse.centres_of(rows)
     cells = coarse.nearest_centres(centres, rows)
-    plan = coarse.measured(rows, cells, centres, Vectors(rows).cosines, spectrum(64, 2))
+    plan = coarse.measured(rows, cells, centres, spectrum(64, 2))
     return Partition(centres, len(rows), plan), cells
 
 
@@ -62,6 +62,27 @@ def test_distances_are_the_differing_signs(rows: NDArray[np.int8]):
     assert np.array_equal(made.distances(query)[made.places()], expected)
     some = np.array([5, 2])
     assert np.array_equal(made.distances(query, some), np.concatenate([expected[cells == c] for c in some]))
+
+
+def test_differing_signs_count_as_much_as_the_query_is_large(rows: NDArray[np.int8]):
+    few, query = rows[:300, :100], rows[1, :100].astype(np.int64)
+    made = Coarse(few, np.zeros(300, np.uint16), np.ones((1, 100), np.float32), 100)
+    sizes = np.floor(7 * np.abs(query) / np.abs(query).max() + 0.5)
+    expected = ((few > 0) != (query > 0)) @ sizes
+    assert np.array_equal(made.weighted(query.astype(np.int8)), expected)
+    some = np.array([250, 3, 77])
+    assert np.array_equal(made.weighted(query.astype(np.int8), some), expected[some])
+    nothing = np.zeros(100, np.int8)
+    assert not made.weighted(nothing).any()
+
+
+def test_all_compared_finds_the_nearest_of_every_block(
+    rows: NDArray[np.int8], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(coarse, "_BLOCK_NUMBERS", 700 * rows.shape[1])
+    queries = spectrum(20, 8)
+    for query, found in zip(queries, coarse.nearest_of_all(rows, queries, 30), strict=True):
+        assert set(found.tolist()) == set(largest(Vectors(rows).cosines(query), 30).tolist())
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
@@ -122,7 +143,7 @@ def test_an_index_of_many_answers_like_one_that_compares_all(
             len({(r.path, r.start_line) for r in a} & {(r.path, r.start_line) for r in b})
             for a, b in zip(exact, found, strict=True)
         ]
-        assert sum(shared) >= 38
+        assert sum(shared) >= 36
         edited = sorted(large_tree.rglob("*.py"))
         for path in random.Random(3).sample(edited, 20):
             path.unlink()

@@ -2,23 +2,22 @@
 
 A vector's coarse form is the signs of its first numbers (a short Matryoshka size, one bit a number), and the cell of a
 partition that it lies in (an inverted file: Jégou, Douze and Schmid, "Product quantization for nearest neighbor
-search", 2011). A query looks into the cells whose centres come nearest, counts the signs in which the vectors there
-differ from its own, and only the survivors are compared in full. A vector's cell is known from its own numbers and
-the centres alone, so vectors come and go without the others' being touched; the centres are made anew once there are
-`GROWTH` times as many. How many cells, signs and survivors it takes is measured (`measured`), with questions of the
-index's own.
+search", 2011). A query looks into the cells whose centres come nearest and counts the signs in which the vectors there
+differ from its own. Those with the fewest are the candidates: their differing signs are added up again, each as much
+as the query's number is large, which tells far more than signs against signs. The best of them, the survivors, are
+compared in full.
+
+A vector's cell is known from its own numbers and the centres alone, so vectors come and go without the others' being
+touched; the centres are made anew once there are `GROWTH` times as many. How many cells, candidates and survivors it
+takes is measured (`measured`), with questions of the index's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-Cosines = Callable[[NDArray[np.int8]], NDArray[np.float32]]
-"""A query (d,) to the exact cosines (n,)."""
 
 RECALL = ((10, 0.99), (100, 0.9))
 """What a coarse search has to find of so many nearest vectors, on average over an index's own questions: of people's it
@@ -30,22 +29,28 @@ _SAMPLE = 64  # vectors a cell, from which its centre is made
 _ROUNDS = 8
 # Shares of the nearest that are in probed cells, to try.
 _PROBED = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 1.0)
-_GATHERED = (
-    2  # what it takes to compare the signs of some cells, put together first, in those of all as they stand
-)
-_FULL = 3  # what it takes to compare a number in full, in bytes of signs
+# Shares of the nearest in probed cells that are candidates, to try.
+_CANDIDATES = (0.98, 0.985, 0.99, 0.993, 0.996, 0.998, 1.0)
+_PLANES = 3  # bits of a query's number, by which a differing sign counts
+# What it takes, in units of comparing a word of signs.
+_GATHERED = 2  # ... of some cells, put together first
+_WEIGHTED = 12  # ... by the query's numbers
+_FULL = 1  # to compare a number in full
 _BLOCK_NUMBERS = 1 << 22
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to search: `signs` are compared of the vectors in `probes` cells, and `survivors` of them in full.
+    """How to search: of the vectors in `probes` cells `signs` are compared, of the nearest `candidates` the signs by
+    the query's numbers, and of the nearest of those, the `survivors`, all.
 
     `recall` is the share of the ten nearest vectors that was found so when it was measured.
     """
 
     signs: int
     probes: int
+    candidates: int
     survivors: int
     recall: float
 
@@ -118,30 +123,31 @@ class Coarse:
     def survivors(
         self,
         query: NDArray[np.int8],
-        probes: int,
-        count: int,
+        plan: Plan,
+        share: float = 1.0,
         kept: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int32]:
-        """At least `count` rows of those in the `probes` nearest cells (fewer if there are no more), in no order.
+        """The rows that come through a plan with `share` times its candidates and survivors, in no order.
 
         `kept` (n,) says which rows are looked for: with half of them, twice the cells are looked into.
         """
+        probes = plan.probes
         if kept is not None:
             probes = int(np.ceil(probes * len(kept) / max(1, int(np.count_nonzero(kept)))))
-        chosen = self.ranked_cells(query)[:probes] if probes < len(self._centres) else None
-        distances = self.distances(query, chosen)
-        order = self._order if chosen is None else self._gathered(self._order, chosen)
+        cells = self.ranked_cells(query)[:probes] if probes < len(self._centres) else None
+        distances = self.distances(query, cells)
+        places = None if cells is None else self._gathered(np.arange(len(self._order), dtype=np.int32), cells)
         if kept is not None:
-            inside = np.flatnonzero(kept[order])
-            order, distances = order[inside], distances[inside]
-        if len(order) <= count:
-            return order
-        reach = int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
-        return order[np.flatnonzero(distances <= reach)]
+            inside = np.flatnonzero(kept[self._order if places is None else self._order[places]])
+            distances, places = distances[inside], inside if places is None else places[inside]
+        near = _lowest(distances, round(share * plan.candidates))
+        places = near if places is None else places[near]
+        weighted = self.weighted(query, places)
+        return self._order[places[_lowest(weighted, round(share * plan.survivors))]]
 
     def ranked_cells(self, query: NDArray[np.int8]) -> NDArray[np.int64]:
         """All cells, nearest centre first."""
-        return np.argsort(-(self._centres @ query.astype(np.float32)), kind="stable")
+        return np.argsort(-np.vecdot(self._centres, query.astype(np.float32)), kind="stable")
 
     def distances(
         self, query: NDArray[np.int8], cells: NDArray[np.int64] | None = None
@@ -154,6 +160,23 @@ class Coarse:
             differing = np.bitwise_count(held ^ own)
             total = differing.astype(np.uint16) if total is None else total + differing
         assert total is not None
+        return total
+
+    def weighted(
+        self, query: NDArray[np.int8], places: NDArray[np.int64] | NDArray[np.int32] | slice = _ALL
+    ) -> NDArray[np.uint16]:
+        """The sum of the query's numbers, in a few bits each, whose signs differ at some places of the cells' order."""
+        numbers = query[: self.signs].astype(np.int32)
+        sizes = np.abs(numbers)
+        sizes = (sizes * ((2 << _PLANES) - 2) // max(1, int(sizes.max())) + 1) // 2
+        signs = _packed(query[None, : self.signs])[0]
+        planes = _packed((sizes[None] >> np.arange(_PLANES)[:, None] & 1).astype(np.int8))
+        total = np.zeros(self._order[places].shape, np.uint16)
+        for number, (word, own) in enumerate(zip(self._words, signs, strict=True)):
+            differing = word[places] ^ own
+            for plane in range(_PLANES):
+                count = np.bitwise_count(differing & planes[plane, number])
+                total += count.astype(np.uint16) << np.uint16(plane)
         return total
 
     def places(self) -> NDArray[np.int64]:
@@ -171,39 +194,48 @@ def measured(
     rows: NDArray[np.int8],
     cells: NDArray[np.uint16],
     centres: NDArray[np.float32],
-    cosines: Cosines,
     queries: NDArray[np.int8],
 ) -> Plan:
     """The cheapest plan with which `queries` (m, d) find what `RECALL` asks for.
 
-    For each query and each of its nearest vectors two ranks say what it takes to find it: of its cell among the
-    cells, and of its signs among those of all vectors.
+    For each query and each of its nearest vectors three ranks say what it takes to find it: of its cell among the
+    cells, and of its signs, and its signs by the query's numbers, among those of all vectors.
     """
     depth = min(RECALL[-1][0], len(rows))
-    nearest = [_best(cosines(query), depth) for query in queries]
+    nearest = nearest_of_all(rows, queries, depth)
     dimensions = rows.shape[1]
     cheapest, plan = np.inf, None
     for signs in sorted({dimensions, -(-dimensions // 2)}):
         coarse = Coarse(rows, cells, centres, signs)
         places = coarse.places()
-        cell_ranks = np.empty((len(queries), depth), np.int64)
-        sign_ranks = np.empty((len(queries), depth), np.int64)
+        cell_ranks, sign_ranks, ranks = (np.empty((len(queries), depth), np.int64) for _ in range(3))
         for number, (query, best) in enumerate(zip(queries, nearest, strict=True)):
             cell_ranks[number] = np.argsort(coarse.ranked_cells(query))[cells[best]] + 1
-            distances = coarse.distances(query)
-            sign_ranks[number] = np.cumsum(np.bincount(distances))[distances[places[best]]]
+            for found, distances in ((sign_ranks, coarse.distances(query)), (ranks, coarse.weighted(query))):
+                found[number] = np.cumsum(np.bincount(distances))[distances[places[best]]]
         tried = np.unique(np.quantile(cell_ranks, _PROBED, method="higher")).tolist()
         for probes in [*(few for few in tried if _GATHERED * few < len(centres)), len(centres)]:
-            survivors = _needed(np.where(cell_ranks <= probes, sign_ranks, len(rows) + 1))
-            scanned = len(rows) * min(1, _GATHERED * probes / len(centres))
-            cost = scanned * signs / 8 + _FULL * survivors * dimensions
-            if survivors <= len(rows) and cost < cheapest:
-                found = (cell_ranks[:, : RECALL[0][0]] <= probes) & (
-                    sign_ranks[:, : RECALL[0][0]] <= survivors
-                )
-                cheapest, plan = cost, Plan(signs, probes, survivors, float(found.mean()))
+            inside = cell_ranks <= probes
+            for candidates in np.unique(
+                np.quantile(sign_ranks[inside], _CANDIDATES, method="higher")
+            ).tolist():
+                near = inside & (sign_ranks <= candidates)
+                survivors = _needed(np.where(near, ranks, len(rows) + 1))
+                words = len(rows) * min(1, _GATHERED * probes / len(centres)) + _WEIGHTED * candidates
+                cost = words * -(-signs // _WORD) + _FULL * survivors * dimensions
+                if survivors <= len(rows) and cost < cheapest:
+                    found = (near & (ranks <= survivors))[:, : RECALL[0][0]]
+                    cheapest, plan = cost, Plan(signs, probes, candidates, survivors, float(found.mean()))
     assert plan is not None  # all cells have all vectors
     return plan
+
+
+def _lowest(values: NDArray[np.uint16], count: int) -> NDArray[np.int64]:
+    """Where the `count` lowest values are, and those that equal the last of them; all where there are no more."""
+    if len(values) <= count:
+        return np.arange(len(values))
+    reach = int(np.searchsorted(np.cumsum(np.bincount(values)), count))
+    return np.flatnonzero(values <= reach)
 
 
 def _needed(ranks: NDArray[np.int64]) -> int:
@@ -211,9 +243,21 @@ def _needed(ranks: NDArray[np.int64]) -> int:
     return max(int(np.quantile(ranks[:, :depth], recall, method="higher")) for depth, recall in RECALL)
 
 
-def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    best = np.argpartition(-scores, count - 1)[:count]
-    return best[np.argsort(-scores[best], kind="stable")]
+def nearest_of_all(rows: NDArray[np.int8], queries: NDArray[np.int8], count: int) -> NDArray[np.int64]:
+    """(m, count) int64: the rows (n, d) of the highest cosines to each of m queries, in no order, all compared."""
+    wanted = queries.astype(np.float32)
+    best = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float32)
+    step = max(count, _BLOCK_NUMBERS // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        block = _unit(rows[start : start + step].astype(np.float32))
+        best = np.hstack(
+            [best, np.broadcast_to(np.arange(start, start + len(block)), (len(queries), len(block)))]
+        )
+        scores = np.hstack([scores, wanted @ block.T])
+        kept = np.argpartition(-scores, min(count, scores.shape[1]) - 1, axis=1)[:, :count]
+        best, scores = np.take_along_axis(best, kept, 1), np.take_along_axis(scores, kept, 1)
+    return best
 
 
 def _packed(rows: NDArray[np.int8]) -> NDArray[np.uint64]:

@@ -18,7 +18,7 @@ from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
 from codekin.search.store import Store, StoredFile
 from codekin.search.stores import IndexStore
-from codekin.search.vectors import Vectors, is_many
+from codekin.search.vectors import is_many
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
 from codekin.tasks import Task
@@ -184,9 +184,7 @@ def partition_vectors(store: Store, model: IndexModel) -> None:
         rows = contents.vectors
         centres = coarse.centres_of(rows)
         cells = coarse.nearest_centres(centres, rows)
-        plan = coarse.measured(
-            rows, cells, centres, Vectors(rows).cosines, _questions(store, model, contents)
-        )
+        plan = coarse.measured(rows, cells, centres, _questions(store, model, contents))
         store.set_partition(contents, coarse.Partition(centres, len(rows), plan), cells)
 
 

@@ -258,5 +258,5 @@ def merge(
         shifted.append(postings[inside] + np.uint64(own - base << 8))
         bases.append(own)
     merged = np.concatenate(shifted)
-    merged.sort()
+    merged.sort(kind="stable")  # Timsort, which takes the sorted parts as they are
     return base, merged

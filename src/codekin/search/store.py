@@ -50,7 +50,7 @@ CREATE TABLE chunks (
 CREATE TABLE vectors (file INTEGER PRIMARY KEY, rows BLOB NOT NULL);
 CREATE TABLE partition (
     centres BLOB NOT NULL, vectors INTEGER NOT NULL, signs INTEGER NOT NULL, probes INTEGER NOT NULL,
-    survivors INTEGER NOT NULL, recall REAL NOT NULL
+    candidates INTEGER NOT NULL, survivors INTEGER NOT NULL, recall REAL NOT NULL
 );
 CREATE TABLE cells (file INTEGER PRIMARY KEY, cells BLOB NOT NULL);
 """
@@ -328,7 +328,7 @@ class Store:
         plan = partition.plan
         self._db.execute("DELETE FROM partition")
         self._db.execute(
-            "INSERT INTO partition VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO partition VALUES (?, ?, ?, ?, ?, ?, ?)",
             (partition.centres.tobytes(), partition.vectors, *astuple(plan)),
         )
         ends = np.cumsum(np.bincount(contents.file_of, minlength=len(contents.file_ids))).tolist()

@@ -46,9 +46,8 @@ class Vectors:
         if kept is not None and not is_many(int(np.count_nonzero(kept)), self.rows.shape[1]):
             rows = np.flatnonzero(kept)
         elif self._partition and self._coarse:
-            plan = self._partition.plan
-            survivors = max(plan.survivors, round(plan.survivors * count / RECALL[-1][0]))
-            rows = np.sort(self._coarse.survivors(query, plan.probes, survivors, kept)).astype(np.int64)
+            share = max(1.0, count / RECALL[-1][0])
+            rows = np.sort(self._coarse.survivors(query, self._partition.plan, share, kept)).astype(np.int64)
         else:
             rows = np.arange(len(self.rows)) if kept is None else np.flatnonzero(kept)
         return rows[largest(self.cosines(query, rows), count)]
@@ -61,7 +60,8 @@ class Vectors:
             products = np.empty(len(rows), np.float32)
             for start in range(0, len(rows), self._blocks.step):
                 some = rows[start : start + self._blocks.step]
-                products[start : start + len(some)] = self.rows[some].astype(np.float32) @ wanted
+                # A few rows: a matrix product would wait for the threads that it shares them out to.
+                products[start : start + len(some)] = np.vecdot(self.rows[some].astype(np.float32), wanted)
             return products * (self._inverse_lengths[rows] / np.float32(length))
         if self._resident is not None:
             products = self._resident @ wanted

@@ -26,6 +26,7 @@ K1, B = 1.2, 0.75  # BM25's customary saturation and length normalisation (Rober
 _KEPT_FILTERS = 64  # remembered at a time
 _FIELDS = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
 _LEAST = 1e-30  # no score of a chunk that holds a term is as low
+_SAMPLED = 16  # of so many scores one is looked at to see which could be among the highest
 _FREQUENT = 20_000  # chunks: looking for what a more frequent term could lift takes less than counting it
 
 
@@ -59,6 +60,7 @@ class View:
         self.contents: Contents = store.contents(known.contents if known else None)
         self.vectors = Vectors(self.contents.vectors, self.contents.partition, self.contents.cells)
         used = np.flatnonzero(self.contents.row_of >= 0)
+        self._gone = np.flatnonzero(self.contents.row_of < 0)
         self._number_of = np.empty(len(used), np.int64)
         self._number_of[self.contents.row_of[used]] = used
         lengths = self.contents.spans[:, 2]
@@ -173,6 +175,8 @@ class View:
 
     def _live(self, chunks: NDArray[np.int64]) -> int:
         """How many of the chunks are in use."""
+        if len(self._gone) < len(chunks):
+            return len(chunks) - len(_places(chunks, self._gone)[0])
         return int(np.count_nonzero(self.contents.row_of[chunks] >= 0))
 
     def _rows(self, chunks: NDArray[np.int64], kept: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -215,7 +219,7 @@ class View:
         return [self._result(row, score, root) for row, score in zip(rows, scores, strict=True)]
 
     def row_at(self, path: str, line: int) -> int:
-        """The row of the chunk that holds a line, or the nearest one before it; raises InputError where there is none."""
+        """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
         contents = self.contents
         try:
             file = contents.paths.index(path)
@@ -254,7 +258,11 @@ def _places(
 
 def _highest(scores: NDArray[np.float32], count: int) -> float:
     """The `count`-th highest positive score, 0 where there are fewer."""
-    found = scores[scores > 0]
+    few = _positive(scores[::_SAMPLED])
+    if len(few) >= count:  # of a part, the highest are no higher
+        found = scores[scores >= np.partition(few, len(few) - count)[len(few) - count]]
+    else:
+        found = _positive(scores)
     return float(np.partition(found, len(found) - count)[len(found) - count]) if len(found) >= count else 0.0
 
 
@@ -276,3 +284,7 @@ def _lines(path: Path, start: int, end: int) -> str:
         return "\n".join((decode(data) or "").split("\n")[start - 1 : end])
     # Ten results come from ten files: their lines are cut out before they are decoded.
     return decode(b"\n".join(data.split(b"\n", end)[start - 1 : end])) or ""
+
+
+def _positive(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    return scores[scores > 0]
