@@ -6,7 +6,9 @@ import hashlib
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +22,7 @@ from codekin.errors import CodekinError, InputError
 from codekin.tasks import Role, Task
 
 if TYPE_CHECKING:
-    from codekin.embed import Embedder, Quantised, VectorWriter
-
-    Encode = Callable[[list[Text], Callable[[int, int], None]], Quantised]
+    from codekin.embed import Job, Made, RayWorkers, VectorWriter, Worker
 
 _SECONDS_BETWEEN_COMMITS = 1.0
 
@@ -60,6 +60,18 @@ _SECONDS_BETWEEN_COMMITS = 1.0
 @options.device
 @options.dtype
 @options.no_cache
+@click.option(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Share the work on a Ray cluster: auto, host:6379, ray://host:10001, or local to start one here.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Workers on the cluster.  [default: one a GPU, or else one for four cores]",
+)
 def embed(
     inputs: tuple[Path, ...],
     output: Path | None,
@@ -75,75 +87,98 @@ def embed(
     device: str | None,
     dtype: str | None,
     no_cache: bool,
+    address: str | None,
+    workers: int | None,
 ) -> None:
     """Turn texts into vectors.
 
     Texts are the lines of the INPUT files (default: stdin), their JSON lines or, with --files, whole files and the
     chunks of folders. Each has one vector, with its line number, id or place as "id".
 
-    An interrupted run with --output is gone on with by the same command.
+    An interrupted run with --output is gone on with by the same command, with --ray or without.
     """
-    from codekin.embed import DEFAULT_MODEL, Embedder, Precision, VectorCache, VectorWriter, quantise
+    from codekin.embed import DEFAULT_MODEL, Job, Precision, VectorWriter
 
+    if workers and address is None:
+        raise InputError("--workers is for --ray")
     source = Texts(inputs, field, id_field, files)
-    embedder = Embedder(
+    job = Job(
         model or DEFAULT_MODEL,
         device=device,
         dtype=dtype,
         max_length=max_length,
-        cache=None if no_cache else VectorCache(),
+        cached=not no_cache,
+        task=task,
+        role=role,
+        dimensions=dimensions,
+        precision=precision,
     )
-    # What is wrong with an option is said before any text is read.
-    size = embedder.encode([], task, role, dimensions).shape[1]
     # Texts that were cut are counted, and told of once.
     warnings.filterwarnings("ignore", message=".* were cut")
 
-    def encode(batch: list[Text], progress: Callable[[int, int], None]) -> Quantised:
-        made = embedder.encode([text.text for text in batch], task, role, dimensions, progress=progress)
-        return quantise(made, precision)
-
     started = time.monotonic()
     with Meter("embedding") as meter:
-        run = _Run(source, embedder, encode, meter)
-        if output is None:
-            run.print_lines()
-        else:
-            settings = {
-                "model": embedder.fingerprint,
-                "device": embedder.device,
-                "dtype": embedder.dtype,
-                "task": task,
-                "role": role,
-                "dimensions": size,
-                "precision": precision,
-                "kind of input": source.kind,
-            }
-            kind = Precision.parse(precision)
-            with VectorWriter(output, settings, size, kind, text_ids=source.has_text_ids) as writer:
-                run.write(writer)
-    _tell_left_out(source, run.truncated, embedder.max_length)
+        run = _Run(source, meter)
+        # What is wrong with an option is said before any text is read.
+        with _open(job, address, workers, run) as worker:
+            traits = worker.traits
+            run.begin(worker)
+            if output is None:
+                run.print_lines()
+            else:
+                settings: dict[str, str | int | None] = {
+                    "model": traits.fingerprint,
+                    "device": traits.device,
+                    "dtype": traits.dtype,
+                    "task": task,
+                    "role": role,
+                    "dimensions": traits.dimensions,
+                    "precision": precision,
+                    "kind of input": source.kind,
+                }
+                kind = Precision.parse(precision)
+                with VectorWriter(
+                    output, settings, traits.dimensions, kind, text_ids=source.has_text_ids
+                ) as writer:
+                    run.write(writer)
+    _tell_left_out(source, run.truncated, traits.max_length)
     if output is not None and sys.stderr.isatty():
         print(f"{count(run.done, 'text')} in {duration(time.monotonic() - started)}", file=sys.stderr)
+
+
+def _open(
+    job: Job, address: str | None, workers: int | None, run: _Run
+) -> AbstractContextManager[Worker | RayWorkers]:
+    """Who does the job: this process, or a cluster."""
+    from codekin.embed import RayWorkers, Worker
+
+    if address is None:
+        return nullcontext(Worker(job))
+    return RayWorkers(address, job, workers, run.show_workers)
 
 
 class _Run:
     """The way of the texts through the model."""
 
-    def __init__(self, source: Texts, embedder: Embedder, encode: Encode, meter: Meter) -> None:
-        self._source, self._embedder, self._encode, self._meter = source, embedder, encode, meter
-        self._batches = texts.batches(source, embedder)
+    def __init__(self, source: Texts, meter: Meter) -> None:
+        self._source, self._meter = source, meter
         self._digest = hashlib.blake2b(digest_size=16)
         self.done = self.truncated = 0
         self._characters = 0
         self._skipped = 0
 
+    def begin(self, worker: Worker | RayWorkers) -> None:
+        """Sets the texts on their way to whoever turns them into vectors."""
+        self._worker = worker
+        self._batches = texts.batches(self._source, worker.traits)
+        self._meter.begin()
+
     def print_lines(self) -> None:
         """JSON lines on stdout; what still arrives is not held back."""
         from codekin.embed import json_lines
 
-        for batch in self._source if self._source.is_stream else self._batches:
-            vectors = self._vectors(batch)
-            sys.stdout.write(json_lines([text.id for text in batch], vectors))
+        for batch, made in self._made(self._source if self._source.is_stream else self._batches):
+            sys.stdout.write(json_lines([text.id for text in batch], made.vectors))
             sys.stdout.flush()
 
     def write(self, writer: VectorWriter) -> None:
@@ -151,10 +186,9 @@ class _Run:
         self._skip(writer)
         committed = time.monotonic()
         try:
-            for batch in self._batches:
-                vectors = self._vectors(batch)
+            for batch, made in self._made(self._batches):
                 ids = [text.id for text in batch]
-                writer.write(ids, vectors, self._digest.hexdigest(), self._embedder.truncated)
+                writer.write(ids, made.vectors, self._digest.hexdigest(), made.truncated)
                 if time.monotonic() - committed > _SECONDS_BETWEEN_COMMITS:
                     writer.commit()
                     committed = time.monotonic()
@@ -166,6 +200,10 @@ class _Run:
                 print(f"codekin: {kept}; the same command goes on from there", file=sys.stderr)
             raise
         self.truncated = writer.written.truncated
+
+    def show_workers(self, alive: int, wanted: int) -> None:
+        """How far the run is, and how many workers of the cluster are at it."""
+        self._show(self.done, 0, f"{alive} of {count(wanted, 'worker')}")
 
     def _skip(self, writer: VectorWriter) -> None:
         """Passes the texts whose vectors lie in the file; raises InputError where they are not the same."""
@@ -182,20 +220,38 @@ class _Run:
         self._meter.begin(share=self._share() or 0.0)
         print(f"codekin: going on after {self.done:,} texts of {writer.part}", file=sys.stderr)
 
-    def _vectors(self, batch: list[Text]) -> Quantised:
-        read = sum(len(text.text) for text in batch)
+    def _made(self, batches: Iterable[list[Text]]) -> Iterator[tuple[list[Text], Made]]:
+        """Each batch with its vectors."""
+        from codekin.embed import Worker
+
+        if isinstance(self._worker, Worker):
+            for batch in batches:
+                made = self._worker.encode([text.text for text in batch], self._progress(batch))
+                self.truncated += made.truncated
+                self._pass(batch)
+                self._show(self.done, 0)
+                yield batch, made
+            return
+        given, kept = tee(batches)
+        work = self._worker.encode(([text.text for text in batch] for batch in given), self.done + 1)
+        for made, batch in zip(work, kept, strict=False):  # `kept` has to be asked last, at the end too
+            self.truncated += made.truncated
+            self._pass(batch)
+            yield batch, made
+
+    def _progress(self, batch: list[Text]) -> Callable[[int, int], None]:
+        """Shows how far the batch at work is."""
+        characters = sum(len(text.text) for text in batch)
 
         def progress(done: int, total: int) -> None:
             part = done / total if total else 0.0
-            number = self.done + int(len(batch) * part)
-            speed = rate(self._meter.per_second(number - self._skipped), "texts")
-            self._meter.show(self._share(int(read * part)), f"{number:,} texts", speed)
+            self._show(self.done + int(len(batch) * part), int(characters * part))
 
-        vectors = self._encode(batch, progress)
-        self.truncated += self._embedder.truncated
-        self._pass(batch)
-        progress(0, 1)
-        return vectors
+        return progress
+
+    def _show(self, number: int, ahead: int, *also: str) -> None:
+        speed = rate(self._meter.per_second(number - self._skipped), "texts")
+        self._meter.show(self._share(ahead), f"{number:,} texts", speed, *also)
 
     def _pass(self, batch: list[Text]) -> None:
         self.done += len(batch)

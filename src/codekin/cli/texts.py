@@ -18,7 +18,7 @@ from codekin.cli.streams import read_blocks
 from codekin.errors import InputError
 
 if TYPE_CHECKING:
-    from codekin.embed import Embedder
+    from codekin.embed import Embedder, Traits
 
 # What is embedded at once: enough to keep a GPU busy; on a CPU half a minute of a large model, which is what an
 # interruption costs.
@@ -185,9 +185,9 @@ class Texts:
                 yield [Text(f"{path}:{part.start_line}-{part.end_line}", part.text) for part in parts]
 
 
-def batches(blocks: Iterable[list[Text]], embedder: Embedder) -> Iterator[list[Text]]:
-    """The same texts in batches for the embedder, which are the same however the texts arrive."""
-    is_slow = embedder.kind == "transformer" and embedder.device == "cpu"
+def batches(blocks: Iterable[list[Text]], model: Embedder | Traits) -> Iterator[list[Text]]:
+    """The same texts in batches for the model, which are the same however the texts arrive."""
+    is_slow = model.kind == "transformer" and model.device == "cpu"
     characters = _SLOW_BATCH_CHARACTERS if is_slow else _BATCH_CHARACTERS
     batch: list[Text] = []
     held = 0
