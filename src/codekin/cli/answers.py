@@ -31,6 +31,7 @@ class Wanted:
     as_json: bool
     no_update: bool
     folder: Path | None
+    store: str | None
     model: str | None
     max_size: str | None
     color: str
@@ -59,6 +60,7 @@ def answering(default: Task) -> Callable[[Callable[..., None]], Callable[..., No
             options.color,
             options.max_size,
             options.model,
+            options.store,
             options.index_folder,
             options.no_update,
             options.as_json,
@@ -94,8 +96,10 @@ def answer(
 
     started = time.perf_counter()
     colored = wants_color(wanted.color)
-    with options.open_index(root, wanted.folder, wanted.max_size, model=wanted.model) as index:
-        if not wanted.no_update:
+    with options.open_index(
+        root, wanted.folder, wanted.max_size, model=wanted.model, store=wanted.store
+    ) as index:
+        if not (wanted.no_update or wanted.store):
             freshen_index(index, lexical=lexical)
         results = find(index)
         is_empty = not results and not index.status().chunks
@@ -113,7 +117,8 @@ def answer(
             }
         )
     elif is_empty:
-        why = shlex.join(["codekin", "index", "-v", str(root)])
+        where = ["--store", wanted.store] if wanted.store else []
+        why = shlex.join(["codekin", "index", "-v", str(root), *where])
         print(
             f"codekin: nothing is indexed in {visible(str(root))}; {why} says what is left out",
             file=sys.stderr,

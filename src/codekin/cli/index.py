@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 )
 @options.dtype
 @options.index_folder
+@options.store
 @options.max_size
 def index(
     path: Path,
@@ -40,6 +41,7 @@ def index(
     dimensions: int | None,
     dtype: str | None,
     folder: Path | None,
+    store: str | None,
     max_size: str | None,
 ) -> None:
     """Bring the index of a folder up to date.
@@ -50,7 +52,7 @@ def index(
     from codekin.cli.progress import tell_skipped, update_index
 
     with options.open_index(
-        path, folder, max_size, model=model, dimensions=dimensions, dtype=dtype
+        path, folder, max_size, store=store, model=model, dimensions=dimensions, dtype=dtype
     ) as code_index:
         report = update_index(code_index, rebuild=rebuild)
         tell_skipped(report, each=verbose)

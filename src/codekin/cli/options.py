@@ -77,6 +77,13 @@ index_folder = click.option(
     envvar="CODEKIN_INDEX",
     help="Keep the index here, not in the user's cache folder. [env: CODEKIN_INDEX]",
 )
+store = click.option(
+    "--store",
+    metavar="URI",
+    envvar="CODEKIN_STORE",
+    help="Keep the index in a store that others share: milvus://HOST:PORT, #NAME for a repository, #* for all. "
+    "[env: CODEKIN_STORE; the token in CODEKIN_STORE_TOKEN]",
+)
 model = click.option(
     "--model",
     metavar="NAME",

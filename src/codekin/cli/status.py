@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from codekin.cli.terminal import age, count, size
 @options.root
 @options.as_json
 @options.index_folder
-def status(path: Path, as_json: bool, folder: Path | None) -> None:
+@options.store
+def status(path: Path, as_json: bool, folder: Path | None, store: str | None) -> None:
     """Say what the index of a folder holds.
 
     And where it is and how old; PATH is the folder (default: here).
     """
     from codekin.cli.results import print_json
 
-    with options.open_index(path, folder) as code_index:
+    with options.open_index(path, folder, store=store) as code_index:
         held = code_index.status()
     if as_json:
         updated = held.updated_at
@@ -41,10 +43,11 @@ def status(path: Path, as_json: bool, folder: Path | None) -> None:
             }
         )
     elif held.updated_at is None:
-        print(f"{held.root} is not indexed; codekin index {path} does it")
+        where = f" --store {shlex.quote(store)}" if store else ""
+        print(f"{held.root} is not indexed; codekin index {path}{where} does it")
     else:
         print(f"folder     {held.root}")
-        print(f"index      {held.location} ({size(held.bytes)})")
+        print(f"index      {held.location}" + ("" if held.bytes is None else f" ({size(held.bytes)})"))
         print(f"updated    {age(held.updated_at)}")
         print(f"model      {held.model}, {held.dimensions} dimensions")
         print(f"content    {count(held.files, 'file')}, {count(held.chunks, 'chunk')}")

@@ -87,15 +87,15 @@ class UpdateReport:
 class Status:
     """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds.
 
-    `model`, `dimensions` and `updated_at` are None before the folder is indexed.
+    `model`, `dimensions` and `updated_at` are None before the folder is indexed, `bytes` where the store is shared.
     """
 
     root: Path
-    location: Path
+    location: Path | str
     files: int
     chunks: int
     languages: dict[str, int]
     model: str | None
     dimensions: int | None
-    bytes: int
+    bytes: int | None
     updated_at: float | None
