@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from running import Server
+from running import Server, serving
 
 schemathesis = pytest.importorskip("schemathesis")
 
 MODES = list(schemathesis.GenerationMode)
+
+
+@pytest.fixture(scope="module")
+def server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """All that can be served, a second stage included."""
+    with serving(tmp_path_factory.mktemp("cache"), "--repo", tree, "--rerank=codekin-static") as running:
+        yield running
 
 
 @pytest.mark.parametrize("mode", MODES, ids=[mode.value for mode in MODES])

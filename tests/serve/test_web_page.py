@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -146,5 +145,8 @@ def test_names_and_texts_of_any_bytes(tmp_path: Path) -> None:
 
 def test_nothing_is_served(tmp_path: Path) -> None:
     with serving(tmp_path / "cache") as server:
-        assert server.get("/").status == 200 and json.loads(server.get("/page/models").body) == []
+        assert server.get("/").status == 200 and server.get("/page/models").json == {
+            "beside": [],
+            "reranker": None,
+        }
         assert server.post("/page/search", {"query": "anything"}).json["results"] == []

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from codekin.cli import options
+from codekin.cli import options, second_stage
 from codekin.cli.answers import Wanted, answer, answering
 from codekin.errors import InputError
 from codekin.tasks import Task
-
-if TYPE_CHECKING:
-    from codekin.search import SecondStage
 
 
 class _Search(click.Command):
@@ -70,7 +66,7 @@ def search(
     text = options.read_query(query)
     if reranker == "" and not path.exists():
         raise InputError(f"no folder {path}; the model of a second stage is named as --rerank=MODEL")
-    stage = _second_stage(reranker, budget)
+    stage = second_stage.of_search(reranker, budget)
     advice = "" if anyway or mode == "lexical" else "; --anyway shows what comes nearest"
     if everywhere or level != "chunk":
         if everywhere and (path != Path() or wanted.folder):
@@ -97,15 +93,3 @@ def search(
         lexical=mode == "lexical",
         advice=advice,
     )
-
-
-def _second_stage(reranker: str | None, budget: str | None) -> SecondStage | None:
-    if reranker is None:
-        if budget is not None:
-            raise InputError("--budget is for --rerank")
-        return None
-    from codekin.rerank import DEFAULT_RERANKER
-    from codekin.search import SecondStage
-
-    seconds = None if budget is None else options.read_duration(budget)
-    return SecondStage(reranker or DEFAULT_RERANKER, budget=seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from codekin.cli import options
+from codekin.cli import options, second_stage
 from codekin.errors import MissingExtraError
 
 
@@ -27,6 +27,12 @@ from codekin.errors import MissingExtraError
     metavar="NAME",
     help="Index with this model, too, for the page to show its answers beside. Repeatable.",
 )
+@second_stage.served_reranker
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="For a second stage, where a search does not say: 300ms, 2s.  [default: half of --timeout]",
+)
 @options.host
 @options.port
 @options.api_keys
@@ -43,6 +49,8 @@ def serve(
     repositories: tuple[Path, ...],
     model: str | None,
     beside: tuple[str, ...],
+    reranker: str | None,
+    budget: str | None,
     host: str,
     port: int,
     keys: tuple[str, ...],
@@ -61,6 +69,7 @@ def serve(
     from codekin.embed import DEFAULT_MODEL
     from codekin.serve import Limits, Repositories, SharedEmbedders
 
+    stage = second_stage.of_server(reranker, budget, timeout)
     models = SharedEmbedders()
     try:
         embedder = models(model or DEFAULT_MODEL)
@@ -71,11 +80,15 @@ def serve(
                 for name in beside
             }
             what = ", ".join([embedder.name, *served.names])
+            if stage:
+                opened.callback(stage.close)
+                what += f" with {stage.name.id} as second stage"
             serve_http(
                 embedder,
                 served,
                 Limits(keys, timeout, log_queries),
                 others,
+                stage,
                 host=host,
                 port=port,
                 started=lambda url: print(f"serving {what} at {url}; Ctrl-C ends it", flush=True),

@@ -8,10 +8,11 @@ from codekin.search.known import KnownIndex, known_indexes
 from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
-from codekin.search.second_stage import Reranked, SecondStage
+from codekin.search.second_stage import CANDIDATES, Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
 
 __all__ = [
+    "CANDIDATES",
     "CodeIndex",
     "Contents",
     "KnownIndex",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from codekin.serve.batching import BusyError, SharedEmbedder, SharedEmbedders
     from codekin.serve.guard import Limits
     from codekin.serve.repositories import Answer, Hit, IndexedFile, Repositories, RepositoryStatus
+    from codekin.serve.second_stage import SharedStage
 
 _HOMES = {
     "Answer": "repositories",
@@ -20,6 +21,7 @@ _HOMES = {
     "RepositoryStatus": "repositories",
     "SharedEmbedder": "batching",
     "SharedEmbedders": "batching",
+    "SharedStage": "second_stage",
 }
 __all__ = [
     "Answer",
@@ -31,6 +33,7 @@ __all__ = [
     "RepositoryStatus",
     "SharedEmbedder",
     "SharedEmbedders",
+    "SharedStage",
 ]
 
 

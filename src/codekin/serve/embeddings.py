@@ -10,7 +10,6 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,7 +21,9 @@ from pydantic import BaseModel, Field, StrictInt, StrictStr
 from codekin.embed import Precision, quantise
 from codekin.errors import InputError
 from codekin.serve.batching import SharedEmbedder
-from codekin.serve.errors import UNICODE, ApiError, Text
+from codekin.serve.errors import UNICODE, ApiError, Text, check_served
+from codekin.serve.names import ServedName
+from codekin.serve.second_stage import SharedStage
 from codekin.tasks import Role, Task
 
 MOST_TEXTS = 2_048
@@ -77,7 +78,10 @@ class RerankRequest(BaseModel):
 
     query: Annotated[StrictStr, Field(min_length=1), UNICODE]
     documents: list[Text | TextObject] = Field(min_length=1, max_length=MOST_TEXTS)
-    model: str | None = None
+    model: str | None = Field(
+        None,
+        description="A model that is served (default: that of the second stage, else the embedding model).",
+    )
     top_n: StrictInt | None = Field(None, ge=1)
     return_documents: bool = True
     task: Task = Task.NL2CODE
@@ -102,7 +106,10 @@ class EmbeddingsAnswer(BaseModel):
 
 
 class Reranked(BaseModel):
-    """A document's place in the request, and its cosine to the query, from 0 to 1."""
+    """A document's place in the request, and its score.
+
+    By the embedding model, its cosine to the query, from 0 to 1; by another, what that gives.
+    """
 
     index: int
     relevance_score: float
@@ -115,58 +122,73 @@ class RerankAnswer(BaseModel):
     id: str
     model: str
     results: list[Reranked]
-    usage: Usage
+    usage: Usage | None = None
     meta: dict[str, Any]
 
 
 class ServedModel(BaseModel):
+    """What is known of a model; of one that only reranks, no sizes of vectors."""
+
     id: str
-    object: Literal["model"]
+    object: Literal["model"] = "model"
     created: int
     owned_by: str
-    dimensions: int
-    sizes: list[int]
-    max_length: int | None
+    capabilities: list[Literal["embed", "rerank"]]
+    dimensions: int | None = None
+    sizes: list[int] = []
+    max_length: int | None = None
 
 
 class ServedModels(BaseModel):
-    object: Literal["list"]
+    object: Literal["list"] = "list"
     data: list[ServedModel]
 
 
 class Service:
-    """The model that is served, and what clients call it."""
+    """The models that are served, and what clients call them."""
 
-    def __init__(self, embedder: SharedEmbedder) -> None:
-        self.embedder = embedder
-        path = Path(embedder.name).expanduser()
-        local = path.absolute().name if path.exists() else ""
-        self.id = local or embedder.name
-        self._names = {self.id, embedder.name, embedder.name.rpartition("/")[2]}
+    def __init__(self, embedder: SharedEmbedder, stage: SharedStage | None) -> None:
+        self.embedder, self.stage = embedder, stage
+        self.name = ServedName(embedder.name)
+        self.names = (self.name, stage.name) if stage else (self.name,)
         self._began = int(time.time())
 
-    def check(self, name: str | None) -> None:
-        """Raises ApiError for another model."""
-        if name is not None and name not in self._names:
-            raise ApiError(
-                404,
-                f"the model {name!r} is not served here; {self.id!r} is",
-                code="model_not_found",
-                param="model",
-            )
-
     @property
-    def model(self) -> ServedModel:
-        owner, _, _ = self.id.rpartition("/")
-        return ServedModel(
-            id=self.id,
-            object="model",
+    def models(self) -> list[ServedModel]:
+        """The embedding model, and that of the second stage if there is one."""
+        embedding = ServedModel(
+            id=self.name.id,
             created=self._began,
-            owned_by=owner or "codekin",
+            owned_by=self.name.owner,
+            capabilities=["embed", "rerank"],
             dimensions=self.embedder.dimensions,
             sizes=list(self.embedder.sizes),
             max_length=self.embedder.max_length,
         )
+        second = [
+            ServedModel(id=one.id, created=self._began, owned_by=one.owner, capabilities=["rerank"])
+            for one in self.names[1:]
+            if one.id != self.name.id
+        ]
+        return [embedding, *second]
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], task: Task, model: str | None
+    ) -> tuple[ServedName, NDArray[np.float32], int | None]:
+        """By which model (default: that of the second stage), the documents' scores, (n,), and the tokens read.
+
+        The embedding model's scores are cosines, from 0 to 1. How many tokens a second stage reads, nobody knows.
+        """
+        check_served(model, *self.names)
+        stage = self.stage
+        if stage and (model is None or model not in self.name):
+            return stage.name, await stage.score(query, documents, task), None
+        (wanted, of_query), (vectors, of_documents) = await asyncio.gather(
+            self.embed([query], task, Role.QUERY, truncate=True, param="query"),
+            self.embed(documents, task, Role.DOCUMENT, truncate=True, param="documents"),
+        )
+        # Row by row, unlike a matrix product, so that a score depends on its document alone.
+        return self.name, (vectors * wanted[0]).sum(axis=1).clip(0.0, 1.0), of_query + of_documents
 
     async def embed(
         self,
@@ -179,8 +201,7 @@ class Service:
         param: str,
     ) -> tuple[NDArray[np.float32], int]:
         """The texts' vectors, (n, d) float32, and how many tokens they are to the model."""
-        if any(not text for text in texts):
-            raise ApiError(400, f"{param} holds an empty text", param=param)
+        _check_texts(texts, param)
         if sum(map(len, texts)) > _AT_ONCE:
             lengths = await asyncio.to_thread(self.embedder.count_tokens, texts, task, role)
         else:
@@ -208,7 +229,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/v1/embeddings", response_model=EmbeddingsAnswer, tags=["embeddings"])
     async def create_embeddings(asked: EmbeddingsRequest, request: Request) -> Response:
         """Vectors of texts."""
-        service.check(asked.model)
+        check_served(asked.model, service.name)
         task, role = read_task(asked.task)
         texts = _texts(asked.input, service.embedder)
         sizes = service.embedder.sizes
@@ -223,22 +244,18 @@ def router(service: Service) -> APIRouter:
         request.scope["log"].update(texts=len(texts), tokens=tokens)
         rows = _ENCODINGS[asked.embedding_type or asked.encoding_format](vectors[:, : asked.dimensions])
         data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
-        return _json({"object": "list", "data": data, "model": service.id, "usage": _usage(tokens)})
+        return _json({"object": "list", "data": data, "model": service.name.id, "usage": _usage(tokens)})
 
     @routes.post("/v2/rerank", include_in_schema=False)
     @routes.post("/v1/rerank", response_model=RerankAnswer, tags=["embeddings"])
     async def rerank(asked: RerankRequest, request: Request) -> Response:
         """Documents by how well they answer a query."""
-        service.check(asked.model)
         documents = [document if isinstance(document, str) else document.text for document in asked.documents]
-        (query, of_query), (vectors, of_documents) = await asyncio.gather(
-            service.embed([asked.query], asked.task, Role.QUERY, truncate=True, param="query"),
-            service.embed(documents, asked.task, Role.DOCUMENT, truncate=True, param="documents"),
+        _check_texts(documents, "documents")
+        name, scores, tokens = await service.rerank(asked.query, documents, asked.task, asked.model)
+        request.scope["log"].update(
+            texts=1 + len(documents), **({} if tokens is None else {"tokens": tokens})
         )
-        tokens = of_query + of_documents
-        request.scope["log"].update(texts=1 + len(documents), tokens=tokens)
-        # Row by row, unlike a matrix product, so that a score depends on its document alone.
-        scores = (vectors * query[0]).sum(axis=1).clip(0.0, 1.0)
         results = [
             {"index": index, "relevance_score": float(scores[index])}
             | ({"document": {"text": documents[index]}} if asked.return_documents else {})
@@ -247,23 +264,23 @@ def router(service: Service) -> APIRouter:
         return _json(
             {
                 "id": request.scope["request_id"],
-                "model": service.id,
+                "model": name.id,
                 "results": results,
-                "usage": _usage(tokens),
+                **({} if tokens is None else {"usage": _usage(tokens)}),
                 "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},
             }
         )
 
     @routes.get("/v1/models", tags=["embeddings"])
     async def list_models() -> ServedModels:
-        """The model that is served."""
-        return ServedModels(object="list", data=[service.model])
+        """The models that are served."""
+        return ServedModels(data=service.models)
 
     @routes.get("/v1/models/{name:path}", tags=["embeddings"])
     async def retrieve_model(name: str) -> ServedModel:
         """The model of a name."""
-        service.check(name)
-        return service.model
+        check_served(name, *service.names)
+        return service.models[0 if name in service.name else -1]
 
     return routes
 
@@ -276,6 +293,11 @@ def read_task(name: str | None) -> tuple[Task, Role]:
     if name not in TASKS:
         raise ApiError(400, f"unknown task {name!r}; tasks: {', '.join(TASKS)}", param="task")
     return Task(task), _ROLES[role]
+
+
+def _check_texts(texts: Sequence[str], param: str) -> None:
+    if any(not text for text in texts):
+        raise ApiError(400, f"{param} holds an empty text", param=param)
 
 
 def _texts(given: Any, embedder: SharedEmbedder) -> list[str]:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from codekin.errors import CodekinError, InputError
 from codekin.serve.batching import BusyError
+from codekin.serve.names import ServedName
 
 _TYPES = {
     401: "authentication_error",
@@ -77,6 +78,18 @@ class ApiError(CodekinError):
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
 
+def check_served(name: str | None, *served: ServedName, param: str = "model") -> None:
+    """Raises ApiError where a client names another model than these: none is loaded for a request."""
+    if name is not None and not any(name in one for one in served):
+        offered = [repr(name) for name in dict.fromkeys(one.id for one in served)]
+        raise ApiError(
+            404,
+            f"the model {name!r} is not served here; {' and '.join(offered)} {'are' if offered[1:] else 'is'}",
+            code="model_not_found",
+            param=param,
+        )
+
+
 def as_api_error(error: Exception) -> ApiError:
     """What a client is told of an error; of one that nobody foresaw, nothing but that."""
     if isinstance(error, ApiError):
@@ -121,6 +134,7 @@ def _of_validation(error: RequestValidationError) -> ApiError:
     told = {
         "input": "input must be a text, a list of texts, a list of tokens or a list of such lists",
         "documents": "documents must be a list of texts, or of objects with a text",
+        "rerank": "rerank must be true, false, or an object of model, candidates (1 to 200) and budget_ms (above 0)",
     }
     message = told.get(name) if first["type"] != "missing" else None
     if not message:

@@ -27,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_BYTES = 8 << 20
 _BODY_SECONDS = 30.0
 _OPEN = frozenset({"/health", "/ready"})
+_PRIVATE = frozenset({"query", "problem"})  # another server may say what it was sent
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -143,7 +144,9 @@ class Guard:
         if scope["path"] in _OPEN:  # which is asked every second, by whatever looks after servers
             return
         told = {
-            key: value for key, value in scope["log"].items() if key != "query" or self._limits.log_queries
+            key: value
+            for key, value in scope["log"].items()
+            if key not in _PRIVATE or self._limits.log_queries
         }
         fields = {
             "id": scope["request_id"],

@@ -27,6 +27,8 @@ from codekin.serve.batching import SharedEmbedder
 from codekin.serve.guard import App, Guard, Limits
 from codekin.serve.metrics import CONTENT_TYPE, Metrics
 from codekin.serve.repositories import Repositories
+from codekin.serve.second_stage import SharedStage
+from codekin.serve.threads import Threads
 from codekin.tasks import Role, Task
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -34,6 +36,8 @@ _HEADER_SECONDS = 10.0
 _HEADER_BYTES = 64 << 10
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2_048
+_THREADS = 16  # that search
+_MOST_WAITING = 256
 _SWITCH_SECONDS = 0.0005  # Python's own turn is 5 ms, which a request would wait for at each step of a batch
 
 
@@ -42,14 +46,17 @@ def make_app(
     repositories: Repositories,
     limits: Limits,
     beside: Mapping[str, Repositories] = MappingProxyType({}),
+    stage: SharedStage | None = None,
 ) -> Guard:
-    """The app that serves a model and repositories; it closes neither.
+    """The app that serves a model and repositories; it closes none of what it is given.
 
-    `beside` are the same folders indexed with other models, by the model's name, for the page to compare.
+    `beside` are the same folders indexed with other models, by the model's name, for the page to compare; `stage` is
+    the second stage that searches may ask for.
     """
-    service = embeddings.Service(embedder)
-    metrics = Metrics(embedder, repositories)
-    searches = searching.Searches()
+    service = embeddings.Service(embedder, stage)
+    metrics = Metrics(embedder, repositories, stage)
+    threads = Threads("search", _THREADS, _MOST_WAITING)
+    finder = searching.Finder(repositories, threads, stage)
     maps = page.Maps()
     loaded = False
 
@@ -66,11 +73,13 @@ def make_app(
         sys.setswitchinterval(_SWITCH_SECONDS)
         for served in (repositories, *beside.values()):
             served.start()
+        if stage:
+            stage.start()
         loading = asyncio.ensure_future(load())
         yield
         loading.cancel()
         maps.close()
-        searches.close()
+        threads.close()
 
     app = FastAPI(
         title="codekin",
@@ -85,8 +94,8 @@ def make_app(
     )
     errors.install(app)
     app.include_router(embeddings.router(service))
-    app.include_router(searching.router(repositories, searches))
-    app.include_router(page.router(repositories, searches, maps, beside))
+    app.include_router(searching.router(finder))
+    app.include_router(page.router(finder, maps, beside))
     app.mount("/web", page.WebFiles())
 
     @app.get("/health", tags=["server"])
@@ -96,14 +105,17 @@ def make_app(
 
     @app.get("/ready", tags=["server"], responses={503: {"description": "Not yet."}})
     async def ready() -> Response:
-        """Answers 200 once the model is loaded and every repository has an index to answer from, else 503."""
-        is_ready = loaded and repositories.ready
+        """Answers 200 once the model is loaded and every repository has an index to answer from, else 503.
+
+        A second stage is waited for, but for one that cannot be loaded: searches are answered without it.
+        """
+        is_ready = loaded and repositories.ready and (stage is None or stage.settled)
         return JSONResponse({"status": "ready" if is_ready else "starting"}, 200 if is_ready else 503)
 
     @app.get("/metrics", tags=["server"], response_class=Response)
     async def counted() -> Response:
         """Metrics for Prometheus."""
-        return Response(await searches.run(metrics.text), media_type=CONTENT_TYPE)
+        return Response(await threads.run(metrics.text), media_type=CONTENT_TYPE)
 
     _add_docs(app)
     return Guard(app, limits, metrics)
@@ -177,13 +189,15 @@ def serve(
     repositories: Repositories,
     limits: Limits,
     beside: Mapping[str, Repositories] = MappingProxyType({}),
+    stage: SharedStage | None = None,
     *,
     host: str,
     port: int,
     started: Callable[[str], None],
 ) -> None:
     """Serves a model and repositories; see `run`."""
-    run(make_app(embedder, repositories, limits, beside), limits, host=host, port=port, started=started)
+    app = make_app(embedder, repositories, limits, beside, stage)
+    run(app, limits, host=host, port=port, started=started)
 
 
 def run(app: App, limits: Limits, *, host: str, port: int, started: Callable[[str], None]) -> None:

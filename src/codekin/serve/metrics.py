@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from codekin.search import Reranked
 from codekin.serve.batching import SharedEmbedder
 from codekin.serve.repositories import Repositories
+from codekin.serve.second_stage import SharedStage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -18,7 +20,9 @@ _BATCH_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self, embedder: SharedEmbedder, repositories: Repositories) -> None:
+    def __init__(
+        self, embedder: SharedEmbedder, repositories: Repositories, stage: SharedStage | None = None
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "codekin_requests", "Requests.", ("route", "status"), registry=self._registry
@@ -41,6 +45,25 @@ class Metrics:
             registry=self._registry,
         )
         embedder.on_batch = self._count_batch
+        if stage:
+            self._reranked = Counter(
+                "codekin_reranked",
+                "Searches with a second stage: all candidates scored, some, or none.",
+                ("scored",),
+                registry=self._registry,
+            )
+            self._rerank_texts = Counter(
+                "codekin_rerank_texts",
+                "Candidates that the second stage has scored.",
+                registry=self._registry,
+            )
+            self._rerank_seconds = Histogram(
+                "codekin_rerank_seconds",
+                "Time that a search's second stage takes.",
+                buckets=_SECONDS,
+                registry=self._registry,
+            )
+            stage.on_reranked = self._count_reranked
         self._registry.register(_Gauges(embedder, repositories))
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
@@ -56,6 +79,12 @@ class Metrics:
         self._tokens.inc(tokens)
         self._batch_texts.observe(texts)
         self._batch_seconds.observe(seconds)
+
+    def _count_reranked(self, done: Reranked) -> None:
+        scored = "all" if done.scored == done.candidates else "some" if done.scored else "none"
+        self._reranked.labels(scored).inc()
+        self._rerank_texts.inc(done.scored)
+        self._rerank_seconds.observe(done.seconds)
 
 
 class _Gauges:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from asyncio import wrap_future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +25,7 @@ from codekin.search import Contents, snippet
 from codekin.serve import projection
 from codekin.serve.projection import Places
 from codekin.serve.repositories import Answer, Hit, Repositories
-from codekin.serve.searching import RelatedQuery, Searches, SearchRequest
+from codekin.serve.searching import Finder, RelatedQuery, SearchRequest, reranked
 from codekin.source.highlighting import Piece, highlighted_lines, mark
 
 Lines = list[list[str | tuple[str, str] | tuple[str, str, int]]]
@@ -71,44 +71,53 @@ class WebFiles(StaticFiles):
         return response
 
 
-def router(
-    repositories: Repositories, searches: Searches, maps: Maps, beside: Mapping[str, Repositories]
-) -> APIRouter:
+def router(finder: Finder, maps: Maps, beside: Mapping[str, Repositories]) -> APIRouter:
     """The page and its data; `beside` are the same folders indexed with other models, by the model's name."""
     routes = APIRouter(include_in_schema=False)
     page = files("codekin.serve").joinpath("web", "index.html").read_text("utf-8")
+    repositories, threads = finder.repositories, finder.threads
 
     @routes.get("/")
     async def index() -> Response:
         return HTMLResponse(page, headers=_HEADERS)
 
     @routes.get("/page/models")
-    async def models() -> list[str]:
-        return list(beside)
+    async def models() -> dict[str, Any]:
+        return {"beside": list(beside), "reranker": finder.stage and finder.stage.name.id}
 
     @routes.post("/page/search")
     async def search(asked: PageSearch, request: Request) -> Response:
-        request.scope["log"].update(query=asked.query)
-        options = {**asked.__dict__}
-        query, model = options.pop("query"), options.pop("model")
-        if model is not None and model not in beside:
-            raise InputError(f"no model {model!r} beside that of the index: {', '.join(beside) or 'none'}")
-        served = repositories if model is None else beside[model]
-        return await _told(searches, lambda: _answer(lambda: served.search(query, **options), query))
+        if asked.model is not None and asked.model not in beside:
+            raise InputError(
+                f"no model {asked.model!r} beside that of the index: {', '.join(beside) or 'none'}"
+            )
+        began = time.perf_counter()
+        return await finder.find(
+            asked,
+            request.scope["log"],
+            lambda answer: _answer(answer, asked.query, began),
+            None if asked.model is None else beside[asked.model],
+        )
 
     @routes.post("/page/related")
-    async def related(asked: RelatedQuery) -> Response:
+    async def related(asked: RelatedQuery, request: Request) -> Response:
         options = {**asked.__dict__}
         repository = options.pop("repository") or next(iter(repositories.names), "")
-        return await _told(searches, lambda: _answer(lambda: repositories.related(repository, **options), ""))
+        began = time.perf_counter()
+        return await finder.answer(
+            lambda: repositories.related(repository, **options),
+            lambda answer: _answer(answer, "", began),
+            request.scope["log"],
+        )
 
     @routes.post("/page/source")
     async def source(asked: Place) -> Response:
-        return await _told(searches, lambda: _source(repositories, asked.repository, asked.path))
+        body = await threads.run(lambda: _json(_source(repositories, asked.repository, asked.path)))
+        return Response(body, media_type="application/json")
 
     @routes.get("/page/map")
     async def chart(repository: str) -> Response:
-        contents = await searches.run(lambda: repositories.contents(repository))
+        contents = await threads.run(lambda: repositories.contents(repository))
         return Response(await maps.drawn(repository, contents), media_type="application/json")
 
     return routes
@@ -167,7 +176,7 @@ class Maps:
 
 def _as_json(contents: Contents, layout: Places) -> str:
     across, down = (layout * _GRID).astype(np.int64).T.tolist()
-    return json.dumps(
+    return _json(
         {
             "files": contents.paths,
             "languages": contents.languages,
@@ -179,27 +188,26 @@ def _as_json(contents: Contents, layout: Places) -> str:
                 "x": across,
                 "y": down,
             },
-        },
-        separators=(",", ":"),
+        }
     )
 
 
-async def _told(searches: Searches, ask: Callable[[], dict[str, Any]]) -> Response:
-    # In ASCII: a byte of a path that is not UTF-8 is the escape of its surrogate (PEP 383).
-    body = await searches.run(lambda: json.dumps(ask(), separators=(",", ":")))
-    return Response(body, media_type="application/json")
-
-
-def _answer(ask: Callable[[], Answer], query: str) -> dict[str, Any]:
-    began = time.perf_counter()
-    answer = ask()
+def _answer(answer: Answer, query: str, began: float) -> str:
     seconds = time.perf_counter() - began
-    return {
-        "answered": answer.answered,
-        "indexing": answer.indexing,
-        "elapsed_ms": round(1000 * seconds, 1),
-        "results": [_result(hit, query) for hit in answer.hits],
-    }
+    return _json(
+        {
+            "answered": answer.answered,
+            "indexing": answer.indexing,
+            "elapsed_ms": round(1000 * seconds, 1),
+            **reranked(answer),
+            "results": [_result(hit, query) for hit in answer.hits],
+        }
+    )
+
+
+def _json(value: object) -> str:
+    # In ASCII: a byte of a path that is not UTF-8 is the escape of its surrogate (PEP 383).
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _result(hit: Hit, query: str) -> dict[str, Any]:

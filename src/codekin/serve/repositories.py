@@ -23,6 +23,7 @@ from codekin.search import (
     Contents,
     Load,
     Mode,
+    Reranked,
     Result,
     Status,
     UpdateProgress,
@@ -48,11 +49,15 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best chunks, best first; whether they answer; the repositories whose index is not yet whole."""
+    """The best chunks, best first; whether they answer; the repositories whose index is not yet whole.
+
+    `reranked` is what a second stage did, where there was one.
+    """
 
     hits: list[Hit]
     answered: bool
     indexing: list[str]
+    reranked: Reranked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore
+from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,18 +15,33 @@ from pydantic import BaseModel, Field, StrictStr
 
 from codekin import __version__
 from codekin.errors import InputError
-from codekin.search import Mode, snippet
-from codekin.serve.batching import BusyError
-from codekin.serve.errors import UNICODE
+from codekin.search import CANDIDATES, Mode, snippet
+from codekin.serve.errors import UNICODE, ApiError, check_served
 from codekin.serve.repositories import Answer, Hit, Repositories
+from codekin.serve.second_stage import SharedStage
+from codekin.serve.threads import Threads
 from codekin.tasks import Task
 
-_THREADS = 16
-_MOST_WAITING = 256
+_OPTIONS = ("repositories", "mode", "task", "languages", "include", "exclude", "anyway")
 _SNIPPET_LINES = 6
 
 Names = Annotated[list[Annotated[StrictStr, Field(max_length=1_000), UNICODE]], Field(max_length=64)]
 Top = Annotated[int, Field(ge=1, le=100)]
+
+
+class Reranking(BaseModel):
+    """How the second stage is to work; what is left out is the server's to choose."""
+
+    model: Annotated[str, Field(max_length=1_000), UNICODE] | None = Field(
+        default=None, description="The model that the server has for it; another is an error."
+    )
+    candidates: int = Field(default=CANDIDATES, ge=1, le=200, description="How many of the best are scored.")
+    budget_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=600_000,
+        description="Time for it, in which as many are scored as it suffices for.",
+    )
 
 
 class SearchRequest(BaseModel):
@@ -42,6 +56,9 @@ class SearchRequest(BaseModel):
     include: Names = Field(default=[], description="Globs as in .gitignore: only files that match.")
     exclude: Names = []
     anyway: bool = Field(False, description="Whether to show what is nearest where nothing answers.")
+    rerank: bool | Reranking = Field(
+        False, description="Whether the second stage's model scores the best again, and how."
+    )
 
 
 class RelatedQuery(BaseModel):
@@ -66,7 +83,10 @@ class Lines(BaseModel):
 
 
 class Found(BaseModel):
-    """A chunk of code; `snippet` are those of its lines that say most about the query."""
+    """A chunk of code; `snippet` are those of its lines that say most about the query.
+
+    The scores of both stages are there where a second one was asked for; what that had no time for has no second.
+    """
 
     repository: str
     path: str
@@ -76,17 +96,36 @@ class Found(BaseModel):
     kind: str
     language: str
     score: float
+    first_score: float | None = None
+    second_score: float | None = None
     text: str
     snippet: Lines
 
 
+class Rescored(BaseModel):
+    """What a second stage did: how many of its candidates it has scored, in how many seconds.
+
+    `problem` says why it failed, "" where it did not; then the results are those of the first stage.
+    """
+
+    model: str
+    candidates: int
+    scored: int
+    seconds: float
+    problem: str
+
+
 class SearchAnswer(BaseModel):
-    """The best chunks; `indexing` names repositories whose index is still being made."""
+    """The best chunks; `indexing` names repositories whose index is still being made.
+
+    `rerank` is there where a second stage was asked for.
+    """
 
     object: Literal["list"]
     answered: bool
     indexing: list[str]
     elapsed_ms: float
+    rerank: Rescored | None = None
     results: list[Found]
 
 
@@ -121,36 +160,79 @@ class StatusAnswer(BaseModel):
     repositories: list[RepositoryAnswer]
 
 
-class Searches:
-    """Threads for what takes a repository's time; BusyError where more waits for them than is worth it."""
+class Finder:
+    """Searches of the repositories for clients, by the threads that they take and the second stage, if there is one."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="search")
-        self._free = BoundedSemaphore(_MOST_WAITING)
+    def __init__(self, repositories: Repositories, threads: Threads, stage: SharedStage | None) -> None:
+        self.repositories, self.threads, self.stage = repositories, threads, stage
 
-    async def run(self, ask: Callable[[], Any]) -> Any:
-        """What `ask` returns; it is not begun once nobody waits for it any longer."""
-        if not self._free.acquire(blocking=False):
-            raise BusyError(1)
-        future: Future[Any] = self._threads.submit(ask)
-        future.add_done_callback(lambda _: self._free.release())
-        return await asyncio.wrap_future(future)
+    async def find(
+        self,
+        asked: SearchRequest,
+        log: dict[str, Any],
+        tell: Callable[[Answer], str],
+        repositories: Repositories | None = None,
+    ) -> Response:
+        """The answer to a question (in other `repositories`: to be compared) as JSON; `log` is told of it."""
+        log.update(query=asked.query)
+        options = {name: getattr(asked, name) for name in _OPTIONS}
+        search = partial((repositories or self.repositories).search, asked.query, **options)
+        wanted = self._wanted(asked.rerank)
+        if wanted is None:
+            return await self.answer(partial(search, asked.top), tell, log)
+        stage, how = wanted
+        answer = await self.threads.run(partial(search, max(asked.top, how.candidates)))
+        answer = await stage.rerank(
+            asked.query,
+            asked.task,
+            answer,
+            top=asked.top,
+            candidates=how.candidates,
+            budget=None if how.budget_ms is None else how.budget_ms / 1000,
+        )
+        if done := answer.reranked:
+            log.update(
+                reranked=done.scored, rerank_ms=round(1000 * done.seconds, 2), problem=done.problem or None
+            )
+        return await self.answer(lambda: answer, tell, log)
 
-    def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+    async def answer(
+        self, ask: Callable[[], Answer], tell: Callable[[Answer], str], log: dict[str, Any]
+    ) -> Response:
+        """What `ask` finds, as JSON."""
+
+        def work() -> tuple[str, int]:
+            answer = ask()
+            return tell(answer), len(answer.hits)
+
+        body, log["results"] = await self.threads.run(work)
+        return Response(body, media_type="application/json")
+
+    def _wanted(self, asked: bool | Reranking) -> tuple[SharedStage, Reranking] | None:
+        """The second stage and how it is to work, None where it is not asked for."""
+        if asked is False:
+            return None
+        if self.stage is None:
+            raise ApiError(
+                400, "this server has no second stage: codekin serve --rerank starts one", param="rerank"
+            )
+        how = Reranking() if asked is True else asked
+        check_served(how.model, self.stage.name, param="rerank")
+        return self.stage, how
 
 
-def router(repositories: Repositories, searches: Searches) -> APIRouter:
+def router(finder: Finder) -> APIRouter:
     """The routes of the repositories."""
     routes = APIRouter(tags=["search"])
+    repositories = finder.repositories
 
     @routes.post("/v1/search", response_model=SearchAnswer)
     async def search(asked: SearchRequest, request: Request) -> Response:
         """The chunks of code that answer a question, best first."""
-        request.scope["log"].update(query=asked.query)
-        options = {**asked.__dict__}
-        query = options.pop("query")
-        return await _answer(request, searches, lambda: repositories.search(query, **options), query)
+        began = time.perf_counter()
+        return await finder.find(
+            asked, request.scope["log"], lambda answer: _told(answer, asked.query, began)
+        )
 
     @routes.get("/v1/related", response_model=SearchAnswer)
     async def related(asked: Annotated[RelatedQuery, Query()], request: Request) -> Response:
@@ -160,14 +242,17 @@ def router(repositories: Repositories, searches: Searches) -> APIRouter:
         names = repositories.names
         if repository is None and len(names) != 1:
             raise InputError(f"name the repository; served here: {', '.join(names) or 'none'}")
-        return await _answer(
-            request, searches, lambda: repositories.related(repository or names[0], **options)
+        began = time.perf_counter()
+        return await finder.answer(
+            lambda: repositories.related(repository or names[0], **options),
+            lambda answer: _told(answer, "", began),
+            request.scope["log"],
         )
 
     @routes.get("/v1/status")
     async def status() -> StatusAnswer:
         """What is served: each index in numbers."""
-        served = await searches.run(repositories.status)
+        served = await finder.threads.run(repositories.status)
         answers = [
             RepositoryAnswer(
                 name=one.name,
@@ -192,17 +277,8 @@ def router(repositories: Repositories, searches: Searches) -> APIRouter:
     return routes
 
 
-async def _answer(
-    request: Request, searches: Searches, ask: Callable[[], Answer], query: str = ""
-) -> Response:
-    began = time.perf_counter()
-    body, count = await searches.run(lambda: _told(ask(), query, began))
-    request.scope["log"].update(results=count)
-    return Response(body, media_type="application/json")
-
-
-def _told(answer: Answer, query: str, began: float) -> tuple[str, int]:
-    """An answer as JSON, and its number of results.
+def _told(answer: Answer, query: str, began: float) -> str:
+    """An answer as JSON.
 
     In ASCII: a byte of a path that is not UTF-8 is the escape of its surrogate (PEP 383).
     """
@@ -211,13 +287,19 @@ def _told(answer: Answer, query: str, began: float) -> tuple[str, int]:
         "answered": answer.answered,
         "indexing": answer.indexing,
         "elapsed_ms": 0.0,
-        "results": [found(hit, query) for hit in answer.hits],
+        **reranked(answer),
+        "results": [_found(hit, query) for hit in answer.hits],
     }
     told["elapsed_ms"] = round(1000 * (time.perf_counter() - began), 2)
-    return json.dumps(told), len(answer.hits)
+    return json.dumps(told)
 
 
-def found(hit: Hit, query: str) -> dict[str, Any]:
+def reranked(answer: Answer) -> dict[str, Any]:
+    """The member that says what the second stage did, where there was one."""
+    return {"rerank": asdict(answer.reranked)} if answer.reranked else {}
+
+
+def _found(hit: Hit, query: str) -> dict[str, Any]:
     """A hit as the members of `Found`."""
     result = hit.result
     shown = snippet(result.text, query, _SNIPPET_LINES, symbol=result.symbol)
