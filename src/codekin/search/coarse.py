@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RECALL = ((10, 0.99), (100, 0.9))
+RECALL = ((10, 0.99), (100, 0.97))
 """What a coarse search has to find of so many nearest vectors, on average over an index's own questions: of people's it
 finds a point less."""
 GROWTH = 4

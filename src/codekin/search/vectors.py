@@ -57,12 +57,13 @@ class Vectors:
         wanted = query.astype(np.float32)
         length = np.sqrt(float(wanted @ wanted)) or 1.0
         if rows is not None:
-            products = np.empty(len(rows), np.float32)
+            found = np.empty(len(rows), np.float32)
             for start in range(0, len(rows), self._blocks.step):
-                some = rows[start : start + self._blocks.step]
+                some = self.rows[rows[start : start + self._blocks.step]].astype(np.float32)
                 # A few rows: a matrix product would wait for the threads that it shares them out to.
-                products[start : start + len(some)] = np.vecdot(self.rows[some].astype(np.float32), wanted)
-            return products * (self._inverse_lengths[rows] / np.float32(length))
+                products: NDArray[np.float32] = np.vecdot(some, wanted)
+                found[start : start + len(some)] = products * (_inverse_lengths(some) / np.float32(length))
+            return found
         if self._resident is not None:
             products = self._resident @ wanted
         else:
@@ -89,12 +90,17 @@ class Vectors:
 
     @cached_property
     def _inverse_lengths(self) -> NDArray[np.float32]:
-        squares = np.empty(len(self.rows), np.float32)
+        found = np.empty(len(self.rows), np.float32)
         for start in self._blocks:
             block = self.rows[start : start + self._blocks.step].astype(np.float32)
-            squares[start : start + len(block)] = np.einsum("ij,ij->i", block, block)
-        lengths = np.sqrt(squares)
-        return np.divide(np.float32(1), lengths, out=np.zeros_like(lengths), where=lengths > 0)
+            found[start : start + len(block)] = _inverse_lengths(block)
+        return found
+
+
+def _inverse_lengths(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.sqrt(np.vecdot(rows, rows))
+    np.divide(np.float32(1), lengths, out=lengths, where=lengths > 0)
+    return lengths
 
 
 def largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
