@@ -46,6 +46,7 @@ def test_the_best_by_bm25_are_among_the_candidates_with_their_scores(
     large_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frequent: int, share: float | None
 ):
     monkeypatch.setattr(view, "_FREQUENT", frequent)
+    monkeypatch.setattr(view, "_LOOKUP", min(frequent, 16))
     with CodeIndex(large_tree, index=tmp_path / "index") as index:
         index.update()
         for path in sorted(large_tree.rglob("*.py"))[::3]:

@@ -113,7 +113,7 @@ class Coarse:
         self._centres = centres
         self.signs = signs
         self._order = np.argsort(cells, kind="stable").astype(np.int32)
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centres)))]).tolist()
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=len(centres)))])
         # By words, not by vectors: one long loop a word.
         self._words = np.empty((-(-signs // _WORD), len(rows)), np.uint64)
         step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[1]))
@@ -136,12 +136,18 @@ class Coarse:
             probes = int(np.ceil(probes * len(kept) / max(1, int(np.count_nonzero(kept)))))
         cells = self.ranked_cells(query)[:probes] if probes < len(self._centres) else None
         distances = self.distances(query, cells)
-        places = None if cells is None else self._gathered(np.arange(len(self._order), dtype=np.int32), cells)
+        inside = None
         if kept is not None:
-            inside = np.flatnonzero(kept[self._order if places is None else self._order[places]])
-            distances, places = distances[inside], inside if places is None else places[inside]
-        near = _lowest(distances, round(share * plan.candidates))
-        places = near if places is None else places[near]
+            inside = np.flatnonzero(
+                kept[self._order if cells is None else self._gathered(self._order, cells)]
+            )
+            distances = distances[inside]
+        places = _lowest(distances, round(share * plan.candidates))
+        if inside is not None:
+            places = inside[places]
+        if cells is not None:  # from places in these cells to places in all
+            sizes = np.diff(self._starts)[cells]
+            places = places + np.repeat(self._starts[cells] - np.cumsum(sizes) + sizes, sizes)[places]
         weighted = self.weighted(query, places)
         return self._order[places[_lowest(weighted, round(share * plan.survivors))]]
 
@@ -154,16 +160,15 @@ class Coarse:
     ) -> NDArray[np.uint16]:
         """The signs in which the vectors of some cells (None: all) differ from the query's, cell by cell."""
         wanted = _packed(query[None, : self.signs])[0]
-        total: NDArray[np.uint16] | None = None
-        for word, own in zip(self._words, wanted, strict=True):
-            held = word if cells is None else self._gathered(word, cells)
-            differing = np.bitwise_count(held ^ own)
-            total = differing.astype(np.uint16) if total is None else total + differing
-        assert total is not None
+        parts = self._words if cells is None else (self._gathered(word, cells) for word in self._words)
+        first, *others = (np.bitwise_count(word ^ own) for word, own in zip(parts, wanted, strict=True))
+        total: NDArray[np.uint16] = first.astype(np.uint16)
+        for differing in others:
+            total += differing
         return total
 
     def weighted(
-        self, query: NDArray[np.int8], places: NDArray[np.int64] | NDArray[np.int32] | slice = _ALL
+        self, query: NDArray[np.int8], places: NDArray[np.int64] | slice = _ALL
     ) -> NDArray[np.uint16]:
         """The sum of the query's numbers, in a few bits each, whose signs differ at some places of the cells' order."""
         numbers = query[: self.signs].astype(np.int32)
@@ -186,8 +191,8 @@ class Coarse:
         return found
 
     def _gathered(self, values: NDArray, cells: NDArray[np.int64]) -> NDArray:  # type: ignore[type-arg]
-        starts = self._starts
-        return np.concatenate([values[starts[cell] : starts[cell + 1]] for cell in cells.tolist()])
+        starts, ends = self._starts[cells].tolist(), self._starts[cells + 1].tolist()
+        return np.concatenate([values[start:end] for start, end in zip(starts, ends, strict=True)])
 
 
 def measured(

@@ -28,6 +28,7 @@ _FIELDS = (Field.TEXT, Field.DEFINES, Field.STEM, Field.FOLDER)
 _LEAST = 1e-30  # no score of a chunk that holds a term is as low
 _SAMPLED = 16  # of so many scores one is looked at to see which could be among the highest
 _FREQUENT = 20_000  # chunks: looking for what a more frequent term could lift takes less than counting it
+_LOOKUP = 16  # what it takes to look a chunk up in a term's, in chunks counted
 
 
 class _Term:
@@ -151,7 +152,8 @@ class View:
                 threshold = _highest(scores, pool)
                 # A thousandth more than what sums of float32 may be off by.
                 if threshold > left * 1.001:
-                    chosen = np.flatnonzero(scores >= threshold - left * 1.001)
+                    liftable = np.flatnonzero(scores >= threshold - left * 1.001)
+                    chosen = liftable if _LOOKUP * len(liftable) < len(chunks) else None
             if chosen is None:
                 scores[chunks] += self._gain(term, chunks, counts)
                 touched += len(chunks)
