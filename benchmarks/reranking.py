@@ -33,6 +33,7 @@ from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
 from codekin.search import Result, SecondStage
 from codekin.search.ranking import WEIGHTS, Weights
 from codekin.search.second_stage import CANDIDATES, WEIGHT
+from codekin.tasks import Task
 
 MODES = {
     "vectors": (
@@ -58,6 +59,27 @@ class Asked:
     second_seconds: float
 
 
+class Remembering:
+    """A reranker that scores a text for a question once."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self.name = reranker.name
+        self._known: dict[tuple[str, str], float] = {}
+
+    def load(self) -> None:
+        self._reranker.load()
+
+    def score(
+        self, query: str, texts: Sequence[str], task: Task, seconds: float | None = None
+    ) -> NDArray[np.float32]:
+        fresh = [text for text in texts if (query, text) not in self._known]
+        if fresh:
+            scores = self._reranker.score(query, fresh, task, seconds)
+            self._known |= {(query, text): score for text, score in zip(fresh, scores.tolist(), strict=True)}
+        return np.array([self._known[query, text] for text in texts], np.float32)
+
+
 def ask(repository: Repository, reranker: Reranker, mode: str, candidates: int) -> list[Asked]:
     """All questions of a repository."""
     asked = []
@@ -69,26 +91,26 @@ def ask(repository: Repository, reranker: Reranker, mode: str, candidates: int) 
             searched, index.weights = MODES[mode]
             for question in repository.questions:
                 started = time.perf_counter()
-                index.search(question.text, TOP, mode=searched)
+                found = index.search(question.text, TOP, mode=searched)
+                figures = {0.0: found_of(found, question)}
                 seconds = time.perf_counter() - started
-                stage = SecondStage(reranker, candidates=candidates)
-                found = index.search(question.text, candidates, mode=searched, rerank=stage)
+                index.search(
+                    question.text, TOP, mode=searched, rerank=SecondStage(reranker, candidates=candidates)
+                )
                 assert index.reranked is not None
                 if index.reranked.problem:
                     raise SystemExit(index.reranked.problem)
-                figures = {weight: blended(found, question, weight) for weight in (0.0, *SHARES, ALONE)}
+                for weight in (*SHARES, ALONE):
+                    stage = SecondStage(reranker, candidates=candidates, weight=weight)
+                    figures[weight] = found_of(
+                        index.search(question.text, TOP, mode=searched, rerank=stage), question
+                    )
                 asked.append(Asked(repository.name, figures, seconds, index.reranked.seconds))
     return asked
 
 
-def blended(found: Sequence[Result], question: Question, weight: float) -> float:
-    """nDCG@10 of the results in the order of `SecondStage` with another weight."""
-    first = np.array([result.first_score for result in found])
-    second = np.array([result.second_score for result in found])
-    low, high = second.min(initial=np.inf), second.max(initial=-np.inf)
-    order = np.argsort(-(first + weight * (second - low) / max(high - low, 1e-9)), kind="stable")
-    best = [found[place] for place in order[:TOP].tolist()]
-    return ndcg([Place(one.path, one.start_line, one.end_line) for one in best], question.answers)
+def found_of(found: Sequence[Result], question: Question) -> float:
+    return ndcg([Place(one.path, one.start_line, one.end_line) for one in found], question.answers)
 
 
 def mean(asked: Sequence[Asked], figures: Sequence[float]) -> float:
@@ -155,7 +177,7 @@ def main() -> None:
     args = parser.parse_args()
     repositories = read_repositories(args.bench, mirror=args.mirror, names=args.repository, on_skip=print)
     cache = VectorCache(args.cache) if args.cache else None
-    reranker = open_reranker(args.reranker, cache=cache)
+    reranker = Remembering(open_reranker(args.reranker, cache=cache))
     for mode in args.mode or ("vectors", "hybrid"):
         asked = [
             one for repository in repositories for one in ask(repository, reranker, mode, args.candidates)

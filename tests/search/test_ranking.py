@@ -14,10 +14,10 @@ from codekin.search.ranking import (
     NO_QUERY,
     WEIGHTS,
     Query,
+    Ranking,
     Signals,
     Weights,
     parse,
-    rank,
     spread,
     support,
     unasked,
@@ -49,7 +49,7 @@ def ranked(
     count = len(found.semantic)
     files = files if files is not None else list(range(count))
     paths = paths or [f"src/f{number}.py" for number in range(max(files, default=-1) + 1)]
-    return rank(found, np.array(files, np.int32), paths, query, top, weights)[0].tolist()
+    return Ranking(found, np.array(files, np.int32), paths, query, top, weights).best(top)[0].tolist()
 
 
 # ---- queries
@@ -142,13 +142,9 @@ def test_a_chunk_that_nothing_speaks_for_is_no_result():
 
 def test_the_only_match_is_a_result_with_a_score():
     for column in ("semantic", "lexical"):
-        rows, scores = rank(
-            signals(3, **{column: [0, 0.2, 0]}),
-            np.arange(3, dtype=np.int32),
-            list("abc"),
-            PLAIN,
-            10,
-            NO_SIGNAL,
+        found = signals(3, **{column: [0, 0.2, 0]})
+        rows, scores = Ranking(found, np.arange(3, dtype=np.int32), list("abc"), PLAIN, 10, NO_SIGNAL).best(
+            10
         )
         assert rows.tolist() == [1]
         assert scores[0] > 0
@@ -178,7 +174,8 @@ def test_rank_is_sorted_without_repeats_and_a_shorter_list_is_its_head(chunks, t
     found = signals(len(chunks), **dict(zip(names, columns, strict=False)))
     files = np.array([chunk[6] for chunk in chunks], np.int32)
     paths = ["a.py", "tests/test_b.py", "docs/c.md", "d.py"]
-    rows, scores = rank(found, files, paths, PLAIN, top)
+    ordered = Ranking(found, files, paths, PLAIN, top)
+    rows, scores = ordered.best(top)
     assert len(rows) == len(scores) <= top
     assert len(set(rows.tolist())) == len(rows)
     assert np.all(scores[1:] <= scores[:-1])
@@ -189,7 +186,19 @@ def test_rank_is_sorted_without_repeats_and_a_shorter_list_is_its_head(chunks, t
     assert set(rows.tolist()) <= candidates
     if top >= len(chunks):
         assert set(rows.tolist()) == candidates
-    assert rank(found, files, paths, PLAIN, 1)[0].tolist() == rows.tolist()[:1]
+    assert ordered.best(1)[0].tolist() == rows.tolist()[:1]
+
+
+def test_a_further_list_counts_as_the_first_stages_own():
+    found = signals(3, semantic=[0.9, 0.6, 0.3])
+    paths = ["tests/test_a.py", "b.py", "c.py"]
+    ordered = Ranking(found, np.arange(3, dtype=np.int32), paths, PLAIN, 10, replace(NO_SIGNAL, unasked=True))
+    assert ordered.best(3)[0].tolist() == [1, 0, 2]
+    # A test counts 0.3 of what both lists say of it, not of the first one alone.
+    rows, scores = ordered.best(3, np.array([1.0, 0.0, 0.5], np.float32))
+    assert rows.tolist() == [0, 1, 2]
+    assert np.allclose(scores, [0.3 * 2, 0.5, 0.5])
+    assert ordered.best(3, np.array([0.0, 0.0, 0.9], np.float32))[0].tolist() == [2, 1, 0]
 
 
 # ---- what an engineer knows about code

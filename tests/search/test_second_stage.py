@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -20,10 +21,14 @@ from codekin.tasks import Task
 QUERY = "filter the cache of a session"
 
 
-class ByLength:
-    """A reranker that prefers short texts, and takes `pause` seconds for each."""
+def checksum(text: str) -> int:
+    return crc32(text.encode()) % 1000
 
-    name = "by-length"
+
+class ByChecksum:
+    """A reranker that prefers texts by their checksum, and takes `pause` seconds for each."""
+
+    name = "by-checksum"
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
@@ -37,24 +42,28 @@ class ByLength:
     ) -> NDArray[np.float32]:
         assert query == QUERY and task is Task.QA
         self.asked = list(texts)
-        return paced(self._lengths, texts, seconds)
+        return paced(self._checksums, texts, seconds)
 
-    def _lengths(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _checksums(self, texts: Sequence[str]) -> NDArray[np.float32]:
         time.sleep(self.pause * len(texts))
-        return np.array([-len(text) for text in texts], np.float32)
+        return np.array([checksum(text) for text in texts], np.float32)
 
 
-class Failing(ByLength):
+class Failing(ByChecksum):
     def __init__(self, fail: Callable[[], NDArray[np.float32]]) -> None:
         super().__init__()
         self._fail = fail
 
-    def _lengths(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _checksums(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._fail()
 
 
 def plain(results: Sequence[Result]) -> list[Result]:
     return [replace(result, first_score=None, second_score=None) for result in results]
+
+
+def key(result: Result) -> tuple[str, int]:
+    return result.path, result.start_line
 
 
 @pytest.fixture
@@ -65,27 +74,20 @@ def index(large_tree: Path, tmp_path: Path) -> CodeIndex:
 def test_results_are_in_the_order_of_both_scores(index: CodeIndex) -> None:
     first = index.search(QUERY, 30, task=Task.QA)
     assert index.reranked is None and first[0].first_score is None
-    reranker = ByLength()
+    reranker = ByChecksum()
     stage = SecondStage(reranker, candidates=30, weight=0.8)
     found = index.search(QUERY, 10, task=Task.QA, rerank=stage)
     done = index.reranked
     assert done is not None
-    assert (done.model, done.candidates, done.scored, done.problem) == ("by-length", 30, 30, "")
-    # What is scored is what a vector is made of: the names that a chunk goes by, and its text.
-    assert all(
-        text.endswith(f"{one.symbol}\n{one.text}") for text, one in zip(reranker.asked, first, strict=True)
-    )
-    lengths = -np.array([len(text) for text in reranker.asked], float)
-    scaled = (lengths - lengths.min()) / np.ptp(lengths)
-    both = np.array([one.score for one in first]) + 0.8 * scaled
-    order = np.argsort(-both, kind="stable")[:10].tolist()
-    assert order != list(range(10))
-    assert plain(found) == [
-        replace(first[place], score=one.score) for place, one in zip(order, found, strict=True)
-    ]
-    assert np.allclose([one.score for one in found], both[order])
-    assert [one.first_score for one in found] == [first[place].score for place in order]
-    assert [one.second_score for one in found] == lengths[order].tolist()
+    assert (done.model, done.candidates, done.scored, done.problem) == ("by-checksum", 30, 30, "")
+    # What is scored is the head of what a vector is made of: the names that a chunk goes by, and its text.
+    heads = [f"{one.symbol}\n{one.text}" for one in first]
+    assert all(head[:100] in text for text, head in zip(reranker.asked, heads, strict=True))
+    assert max(len(text) for text in reranker.asked) == 400
+    scored = {key(one): (one.score, checksum(text)) for one, text in zip(first, reranker.asked, strict=True)}
+    assert [(one.first_score, one.second_score) for one in found] == [scored[key(one)] for one in found]
+    assert [key(one) for one in found] != [key(one) for one in first[:10]]
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
 def raising(error: Exception) -> Callable[[], NDArray[np.float32]]:
@@ -120,33 +122,32 @@ def test_a_model_that_is_not_there_is_a_stage_that_fails(index: CodeIndex) -> No
     assert plain(found) == index.search(QUERY, 5)
 
 
-def test_what_the_budget_has_no_time_for_keeps_its_order_below(index: CodeIndex) -> None:
+def test_what_the_budget_has_no_time_for_counts_as_the_last(index: CodeIndex) -> None:
     first = index.search(QUERY, 40, task=Task.QA)
-    stage = SecondStage(ByLength(0.03), candidates=40, budget=0.4)
+    stage = SecondStage(ByChecksum(0.03), candidates=40, budget=0.4)
     found = index.search(QUERY, 40, task=Task.QA, rerank=stage)
     done = index.reranked
     assert done is not None
     # Loading takes longer than all the budget here, and does not count.
     assert 2 < done.scored < 40 and done.seconds < 1.5
-    assert plain(found[done.scored :]) == first[done.scored :]
-    assert {one.path for one in found[: done.scored]} == {one.path for one in first[: done.scored]}
-    assert [one.second_score is None for one in found] == [place >= done.scored for place in range(40)]
+    assert {key(one) for one in found} == {key(one) for one in first}
+    assert {key(one) for one in found if one.second_score is not None} == {
+        key(one) for one in first[: done.scored]
+    }
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_more_results_than_candidates(index: CodeIndex) -> None:
     first = index.search(QUERY, 20, task=Task.QA)
-    found = index.search(QUERY, 20, task=Task.QA, rerank=SecondStage(ByLength(), candidates=5))
-    assert plain(found[5:]) == first[5:]
-    assert {(one.path, one.start_line) for one in found[:5]} == {
-        (one.path, one.start_line) for one in first[:5]
-    }
+    found = index.search(QUERY, 20, task=Task.QA, rerank=SecondStage(ByChecksum(), candidates=5))
+    assert {key(one) for one in found} == {key(one) for one in first}
+    assert {key(one) for one in found if one.second_score is not None} == {key(one) for one in first[:5]}
 
 
 def test_several_folders_are_reranked_as_one(large_tree: Path, tree: Path, tmp_path: Path) -> None:
     indexes = [CodeIndex(root, index=tmp_path / root.name / "index") for root in (large_tree, tree)]
-    reranker = ByLength()
+    reranker = ByChecksum()
     found = search_together(
         indexes, QUERY, 60, task=Task.QA, anyway=True, rerank=SecondStage(reranker, weight=1e6)
     )
@@ -157,7 +158,7 @@ def test_several_folders_are_reranked_as_one(large_tree: Path, tree: Path, tmp_p
 
 
 def test_nothing_found_is_nothing_reranked(index: CodeIndex) -> None:
-    assert index.search(QUERY, task=Task.QA, include=["*.none"], rerank=SecondStage(ByLength())) == []
+    assert index.search(QUERY, task=Task.QA, include=["*.none"], rerank=SecondStage(ByChecksum())) == []
     assert index.reranked is not None and not index.reranked.problem
 
 

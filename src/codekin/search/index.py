@@ -25,7 +25,7 @@ from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
 from codekin.search.indexing import Progress
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
-from codekin.search.ranking import Query, Signals
+from codekin.search.ranking import Query, Scores, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport
 from codekin.search.second_stage import Reranked, SecondStage
 from codekin.search.store import Store, delete
@@ -231,7 +231,9 @@ class CodeIndex:
                 ranking.NO_QUERY, vector, ranking.pool(top) + 1, text=False, kept=kept
             )
             others = np.flatnonzero(rows != row)
-            found = _ranked([_Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top)
+            found = FirstStage(
+                [_Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top
+            ).found
             self.answered = bool(found)
             return [result for _, result in found]
 
@@ -382,10 +384,12 @@ def search_together(
                 if kept is not None:
                     rows, signals = find(kept=kept)
                 parts.append(_Part(index, view, rows, signals))
-        found = _ranked(parts, parsed, depth)
+        first = FirstStage(parts, parsed, depth)
+    found = first.found
     reranked = None
     if rerank:
-        found, reranked = rerank.rerank(query, found, task)
+        second, reranked = rerank.score(query, [result for _, result in found], task)
+        found = first.again(second, rerank.weight)
     found = found[:top]
     hit = {id(index) for index, _ in found}
     for index in indexes:
@@ -394,19 +398,61 @@ def search_together(
     return found
 
 
-def _ranked(parts: Sequence[_Part], query: Query, top: int) -> list[tuple[CodeIndex, Result]]:
-    """The best `top` chunks by their signals."""
-    if not parts:
-        return []
-    paths: list[str] = []
-    file_of = []
-    for part in parts:
-        own, own_paths = part.view.files(part.rows)
-        file_of.append(own + np.int32(len(paths)))
-        paths += own_paths
+class FirstStage:
+    """The candidates of several indexes ranked as those of one: `found`, the best of them, each with its index.
+
+    Made inside the transactions of the indexes, which it reads the results from.
+    """
+
+    def __init__(self, parts: Sequence[_Part], query: Query, top: int) -> None:
+        self.found: list[tuple[CodeIndex, Result]] = []
+        if not parts:
+            return
+        paths: list[str] = []
+        file_of = []
+        for part in parts:
+            own, own_paths = part.view.files(part.rows)
+            file_of.append(own + np.int32(len(paths)))
+            paths += own_paths
+        signals = Signals.joined([part.signals for part in parts])
+        self._ranking = ranking.Ranking(
+            signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights
+        )
+        self._candidates = len(signals.semantic)
+        self._rows, scores = self._ranking.best(top)
+        self.found = _results(parts, self._rows, scores)
+
+    def again(self, second: Scores, weight: float) -> list[tuple[CodeIndex, Result]]:
+        """`found` in the order of both stages; `second` (m,) are the second one's scores of the first m of them.
+
+        They are one more list beside the first stage's own, scaled as those are, and what is known of paths and files
+        counts as before. A result that was not scored counts as the last of that list.
+        """
+        given = [*second.tolist(), *[None] * (len(self.found) - len(second))]
+        both = {
+            place: replace(result, first_score=result.score, second_score=given[place])
+            for place, (_, result) in enumerate(self.found)
+        }
+        if not len(second):
+            return [(index, both[place]) for place, (index, _) in enumerate(self.found)]
+        further = np.zeros(self._candidates, np.float32)
+        further[self._rows[: len(second)]] = (
+            weight * (second - second.min()) / max(float(np.ptp(second)), 1e-9)
+        )
+        places = {row: place for place, row in enumerate(self._rows.tolist())}
+        rows, scores = self._ranking.best(self._candidates, further)
+        return [
+            (self.found[place][0], replace(both[place], score=score))
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+            if (place := places.get(row)) is not None
+        ]
+
+
+def _results(
+    parts: Sequence[_Part], rows: NDArray[np.int64], scores: Scores
+) -> list[tuple[CodeIndex, Result]]:
+    """The chunks of some rows, counted through all parts, each with its index."""
     first_row = np.cumsum([0, *(len(part.rows) for part in parts)])
-    signals = Signals.joined([part.signals for part in parts])
-    rows, scores = ranking.rank(signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights)
     part_of = np.searchsorted(first_row, rows, side="right") - 1
     found: list[tuple[CodeIndex, Result] | None] = [None] * len(rows)
     for number in np.unique(part_of).tolist():

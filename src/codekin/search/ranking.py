@@ -116,40 +116,48 @@ def pool(top: int) -> int:
     return max(POOL, 2 * top)
 
 
-def rank(
-    signals: Signals,
-    file_of: NDArray[np.int32],
-    paths: Sequence[str],
-    query: Query,
-    top: int,
-    weights: Weights = WEIGHTS,
-) -> tuple[NDArray[np.int64], Scores]:
-    """The best `top` rows and their scores, best first."""
-    count = pool(top)
-    rows = np.unique(
-        np.concatenate(
-            [
-                largest(signals.semantic, count),
-                largest(signals.lexical, count),
-                largest(signals.symbol + signals.defines * (signals.symbol > 0), count),
-            ]
+class Ranking:
+    """The candidates of one query in order, by the signals of n rows; with what a second stage says, in another."""
+
+    def __init__(
+        self,
+        signals: Signals,
+        file_of: NDArray[np.int32],
+        paths: Sequence[str],
+        query: Query,
+        top: int,
+        weights: Weights = WEIGHTS,
+    ) -> None:
+        """`top` is how many are wanted: of so many, each list sends its `pool`."""
+        count = pool(top)
+        self._rows = np.unique(
+            np.concatenate(
+                [
+                    largest(signals.semantic, count),
+                    largest(signals.lexical, count),
+                    largest(signals.symbol + signals.defines * (signals.symbol > 0), count),
+                ]
+            )
         )
-    )
-    if not len(rows):
-        return rows, np.empty(0, np.float32)
-    files = file_of[rows]
-    asked = frozenset(query.terms)
-    candidates = signals.of(rows)
-    scores = fuse(candidates, weights)
-    scores += weights.defines * candidates.defines
-    scores += weights.stem * candidates.stem
-    scores += weights.folder * candidates.folder
-    scores += weights.symbol * candidates.symbol
-    scores = scores * np.array(
-        [unasked(paths[file], asked) if weights.unasked else 1.0 for file in files.tolist()], np.float32
-    )
-    scores = support(scores, files, weights.support)
-    return spread(rows, scores, files, top, weights.repeat)
+        self._files = file_of[self._rows]
+        self._weights = weights
+        candidates = signals.of(self._rows)
+        self._scores = fuse(candidates, weights) if len(self._rows) else np.empty(0, np.float32)
+        self._scores += weights.defines * candidates.defines
+        self._scores += weights.stem * candidates.stem
+        self._scores += weights.folder * candidates.folder
+        self._scores += weights.symbol * candidates.symbol
+        asked = frozenset(query.terms)
+        self._factors = np.array(
+            [unasked(paths[file], asked) if weights.unasked else 1.0 for file in self._files.tolist()],
+            np.float32,
+        )
+
+    def best(self, top: int, further: Scores | None = None) -> tuple[NDArray[np.int64], Scores]:
+        """The best `top` rows and their scores, best first; `further` (n,) is what one more list says of each row."""
+        scores = self._scores if further is None else self._scores + further[self._rows]
+        scores = support(scores * self._factors, self._files, self._weights.support)
+        return spread(self._rows, scores, self._files, top, self._weights.repeat)
 
 
 ENOUGH = 0.4

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,15 +12,16 @@ from codekin.embed import VectorCache
 from codekin.errors import CodekinError, InputError
 from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
 from codekin.search.extracting import embedded_text
+from codekin.search.ranking import Scores
 from codekin.search.results import Result
 from codekin.tasks import Task
 
 CANDIDATES = 50
-WEIGHT = 0.5
-"""With all-MiniLM-L6-v2 a gain of 0.02 nDCG@10 over the bundled model's vectors alone, and within chance of hybrid
-search, which more weight harms; `benchmarks/reranking.py` prints both, by weight."""
-
-_Place = TypeVar("_Place")
+CHARACTERS = 400
+"""Of a candidate's text: its names and what it says of itself stand there. With all-MiniLM-L6-v2 it ranks better than
+the whole text, in less than half of the time."""
+WEIGHT = 0.7
+"""`benchmarks/reranking.py` prints what others are worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Reranked:
 
 
 class SecondStage:
-    """Reranks the best `candidates` of a search by `reranker`, opened and loaded when it is first needed.
+    """Scores the best `candidates` of a search again by `reranker`, opened and loaded when it is first needed.
 
-    A result's score is that of the first stage, which knows paths, names and words, and `weight` times that of the
-    second, scaled to 0..1 over the candidates: it counts as one more list beside the first stage's own, whose weights
-    are 1. Few models are so good that their score alone ranks better. `budget` is in seconds, for scoring: candidates
-    that it has no time for keep their order, below those that are scored. Raises InputError for numbers that are none.
+    The scores are one more list beside those of the first stage (nearest vectors, BM25), scaled to 0..1 as they are;
+    it counts `weight` where the vectors count 1. Few models are so good that their score alone ranks better than what
+    is known of paths, names and words. `budget` is in seconds, for scoring: candidates that it has no time for count
+    as the last of that list. Raises InputError for numbers that are none.
     """
 
     def __init__(
@@ -64,21 +64,20 @@ class SecondStage:
         self.candidates, self.weight, self.budget = candidates, weight, budget
         self._reranker = reranker
 
-    def rerank(
-        self, query: str, found: Sequence[tuple[_Place, Result]], task: Task
-    ) -> tuple[list[tuple[_Place, Result]], Reranked]:
-        """`found`, best first, in the order of both stages, and what was done.
+    def score(self, query: str, found: Sequence[Result], task: Task) -> tuple[Scores, Reranked]:
+        """What the model gives the best of `found`, best first, (m,) float32 of those scored; and what was done.
 
-        What is scored of a result is what its vector is made of. A stage that fails, in whatever way, leaves `found`
-        as it is.
+        What is scored of a result is the head of what its vector is made of. A stage that fails, in whatever way,
+        gives no scores.
         """
         texts = [
-            embedded_text(result.path, result.symbol, result.text) for _, result in found[: self.candidates]
+            embedded_text(result.path, result.symbol, result.text)[:CHARACTERS]
+            for result in found[: self.candidates]
         ]
-        first = [(place, replace(result, first_score=result.score)) for place, result in found]
+        none = np.empty(0, np.float32)
         name = self._reranker if isinstance(self._reranker, str) else self._reranker.name
         if not texts:
-            return first, Reranked(name, 0, 0, 0.0)
+            return none, Reranked(name, 0, 0, 0.0)
         started = time.monotonic()
         try:
             if isinstance(self._reranker, str):
@@ -91,13 +90,5 @@ class SecondStage:
         except Exception as error:  # of any model: the first stage's answer stands
             told = f"{error}" if isinstance(error, CodekinError) else f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - started
-            return first, Reranked(name, len(texts), 0, seconds, told.partition("\n")[0])
-        seconds = time.monotonic() - started
-        low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
-        scaled = (scores - low) / max(high - low, 1e-9)
-        both = [
-            (place, replace(result, score=result.score + self.weight * more, second_score=score))
-            for (place, result), more, score in zip(first, scaled.tolist(), scores.tolist(), strict=False)
-        ]
-        both.sort(key=lambda one: -one[1].score)
-        return [*both, *first[len(scores) :]], Reranked(name, len(texts), len(scores), seconds)
+            return none, Reranked(name, len(texts), 0, seconds, told.partition("\n")[0])
+        return scores, Reranked(name, len(texts), len(scores), time.monotonic() - started)
