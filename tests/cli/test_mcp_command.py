@@ -60,6 +60,12 @@ def test_install_prints_instead_and_knows_the_users_own(run: Run, tree: Path, tm
     assert head == f"Zed, {tree}/.zed/settings.json:"
     assert json.loads(settings)["context_servers"]["codekin"]["args"] == ["mcp", "--repo", str(tree)]
     assert not (tree / ".zed").exists()
+    reranked = run("mcp", "install", "zed", "--print", "--rerank", "--budget", "300ms", env=home)
+    settings = reranked.stdout.split("\n", 1)[1]
+    told = json.loads(settings)["context_servers"]["codekin"]["args"]
+    assert told == ["mcp", "--rerank", "--budget=300ms"]
+    named = run("mcp", "install", "--rerank=codekin-static", "zed", "--print", env=home)
+    assert '"--rerank=codekin-static"' in named.stdout
     own = run("mcp", "install", "cursor", "--user", env=home)
     assert own.stdout == f"Cursor: added in {tmp_path}/home/.cursor/mcp.json\n"
 
@@ -72,6 +78,8 @@ def test_install_prints_instead_and_knows_the_users_own(run: Run, tree: Path, tm
         (["mcp", "install", "vscode"], "is left as it is: Expecting"),
         (["mcp", "--repo", "nowhere"], "no folder nowhere"),
         (["mcp", "--repo", ".", "install", "zed"], "options of install come after it"),
+        (["mcp", "--budget", "1s"], "--budget is for --rerank"),
+        (["mcp", "install", "zed", "--rerank", "--budget=soon"], "is no time"),
         (["mcp", "--port", "80"], "--host, --port and --api-key go with --http"),
         (["mcp", "--http", "--host", "0.0.0.0"], "takes an --api-key"),
     ],

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
@@ -20,8 +21,10 @@ import pytest
 from commands import COMMAND, FILES
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from scoring import scorer
 
-from codekin.search import Status, UpdateProgress
+from codekin import CodeIndex
+from codekin.search import SecondStage, Status, UpdateProgress
 from codekin.serve import RepositoryStatus
 from codekin.serve.excerpts import tokens
 from codekin.serve.mcp import _described
@@ -451,3 +454,52 @@ def test_what_may_be_missing_is_said(tmp_path: Path) -> None:
 def paths(answer: str) -> set[str]:
     """The files that an answer names."""
     return set(re.findall(r"^(\S+):\d+-\d+", answer, re.MULTILINE))
+
+
+def test_a_second_stage_ranks_what_agents_are_shown(serve: Serve, tree: Path, tmp_path: Path) -> None:
+    """The server's own affair: tools and the form of answers stay as they are."""
+    for number in range(4):
+        (tree / f"attempt{number}.py").write_text(
+            f"def attempt_{number}(wait):\n" + "    wait(next_attempt)\n" * (2 + number)
+        )
+    release = Event()
+    release.set()
+    with scorer(release) as (url, asked), CodeIndex(tree, index=tmp_path / "index") as index:
+
+        def places(**options: Any) -> list[str]:
+            found = index.search(QUESTION, 5, **options)
+            return [f"{one.path}:{one.start_line}-{one.end_line}" for one in found]
+
+        expected = places(rerank=SecondStage(url))
+        assert expected != places()
+        asked.clear()
+        with serve("--rerank", url, "--budget", "20s") as agent:
+
+            async def work(client: Client) -> None:
+                state = ""
+                while "second stage: by " not in state:  # it is loaded beside
+                    state = (await client.call_tool("index_status")).content[0].text
+                found = (await client.call_tool("search_code", {"query": QUESTION, "max_results": 5})).content
+                assert found[0].text.startswith(f"In {tree}:\n\n{expected[0]} ")
+                assert re.findall(r"^\S+:\d+-\d+", found[0].text, re.MULTILINE) == expected
+                assert len(asked) == 1 and len(asked[0]) > 5
+                nothing = await client.call_tool("search_code", {"query": "quarterly revenue forecast"})
+                assert nothing.content[0].text.startswith("Nothing seems to answer this.")
+
+            agent(work)
+
+
+def test_an_agent_never_waits_for_a_second_stage(tree: Path, environment: dict[str, str]) -> None:
+    with scorer(Event()) as (url, asked):  # that never answers
+        with over_http(tree, environment, mode="auto") as agent:
+            first = agent.text("search_code", query=QUESTION)
+        with over_http(tree, environment, "--rerank", url, "--budget", "300ms", mode="auto") as agent:
+            while "second stage: by " not in agent.text("index_status"):
+                pass
+            began = time.monotonic()
+            assert agent.text("search_code", query=QUESTION) == first
+            assert asked and time.monotonic() - began < 3
+    with over_http(tree, environment, "--rerank=nowhere", mode="auto") as agent:
+        while "no model 'nowhere'" not in agent.text("index_status"):
+            pass
+        assert agent.text("search_code", query=QUESTION) == first

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bert_folders import bert_tokenizer
-from listening import listening
 from running import Server, serving
+from scoring import scorer
 from shop import RETRY, SORTING
 
 from codekin import CodeIndex
@@ -34,29 +31,6 @@ def reranking(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Search in `tree`, with the bundled model as its own second stage."""
     with serving(tmp_path_factory.mktemp("cache"), "--repo", tree, "--rerank", "codekin-static") as running:
         yield running
-
-
-@contextmanager
-def scorer(release: Event, fail: bool = False) -> Iterator[tuple[str, list[float]]]:
-    """A rerank API that answers once it is released: the longer a text, the better; and when it was asked."""
-    asked: list[float] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_POST(self) -> None:
-            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["documents"]
-            asked.append(time.monotonic())
-            release.wait(30)
-            scores = [{"index": place, "relevance_score": len(text)} for place, text in enumerate(texts)]
-            data = json.dumps({"results": scores}).encode()
-            self.send_response(400 if fail else 200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    with listening(Handler) as url:
-        yield f"{url}/v1#by-length", asked
 
 
 def search(server: Server, **asked: Any) -> dict[str, Any]:

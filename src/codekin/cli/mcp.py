@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from codekin.cli import options
+from codekin.cli import options, second_stage
 from codekin.errors import InputError
+
+if TYPE_CHECKING:
+    from codekin.serve import SharedStage
 
 _repositories = click.option(
     "--repo",
@@ -22,10 +26,18 @@ _repositories = click.option(
     metavar="PATH",
     help="A folder of code to search, instead of the one the agent stands in. Repeatable.",
 )
+_BUDGET = "1s"  # that an agent waits for a second stage
+_budget = click.option(
+    "--budget",
+    metavar="TIME",
+    help=f"Time that an agent waits for the second stage: 300ms, 2s.  [default: {_BUDGET}]",
+)
 
 
 @click.group(invoke_without_command=True)
 @_repositories
+@second_stage.served_reranker
+@_budget
 @click.option("--http", is_flag=True, help="Serve agents over HTTP, at /mcp, not the one on stdin.")
 @options.host
 @options.port
@@ -34,6 +46,8 @@ _repositories = click.option(
 def mcp(
     context: click.Context,
     repositories: tuple[Path, ...],
+    reranker: str | None,
+    budget: str | None,
     http: bool,
     host: str,
     port: int,
@@ -52,6 +66,7 @@ def mcp(
         return
     if not http and {"host", "port", "keys"} & {*asked}:
         raise InputError("--host, --port and --api-key go with --http")
+    make_stage = _stage(reranker, budget)
     folders = _checked(repositories) or [_here()]
     from codekin.serve.mcp import serve_http, serve_stdio
 
@@ -61,6 +76,7 @@ def mcp(
         serve_http(
             folders,
             Limits(keys),
+            make_stage,
             host=host,
             port=port,
             started=lambda url: print(f"serving agents at {url}; Ctrl-C ends it", flush=True),
@@ -68,15 +84,26 @@ def mcp(
         return
     if sys.stdin.isatty():
         print("codekin: an agent starts this and speaks on stdin; Ctrl-C ends it", file=sys.stderr)
-    serve_stdio(folders)
+    serve_stdio(folders, make_stage)
 
 
-@mcp.command()
+@mcp.command(cls=second_stage.ByEquals)
 @click.argument("agents", nargs=-1, required=True, metavar="AGENT...")
 @_repositories
+@click.option(
+    "--rerank", "reranker", metavar="[=MODEL]", help="Have a second stage, as `codekin mcp` takes it."
+)
+@_budget
 @click.option("--user", is_flag=True, help="In your own settings, for all projects, not in this folder's.")
 @click.option("--print", "only_print", is_flag=True, help="Print what to add, and where; write nothing.")
-def install(agents: tuple[str, ...], repositories: tuple[Path, ...], user: bool, only_print: bool) -> None:
+def install(
+    agents: tuple[str, ...],
+    repositories: tuple[Path, ...],
+    reranker: str | None,
+    budget: str | None,
+    user: bool,
+    only_print: bool,
+) -> None:
     """Add codekin to the settings of agents.
 
     AGENT is claude-code, cursor, vscode, codex, gemini or zed. Settings are those of the project in this folder; all
@@ -87,13 +114,20 @@ def install(agents: tuple[str, ...], repositories: tuple[Path, ...], user: bool,
     if unknown := [name for name in agents if name not in AGENTS]:
         raise InputError(f"unknown agent {unknown[0]!r}; known are {', '.join(AGENTS)}")
     folders = [path.resolve() for path in _checked(repositories)]
+    _stage(reranker, budget)
+    model = "--rerank" if reranker == "" else f"--rerank={reranker}"
+    arguments = [model] * (reranker is not None) + [f"--budget={budget}"] * (budget is not None)
     for agent in (AGENTS[name] for name in agents):
-        entry = agent.entry(_own_command(), folders)
+        entry = agent.entry(_own_command(), folders, arguments)
         file = agent.settings(None if user else Path.cwd())
         if only_print:
             print(f"{agent.title}, {file}:\n\n{agent.show(entry)}")
         else:
             print(f"{agent.title}: {agent.install(entry, file).value} in {file}")
+
+
+def _stage(reranker: str | None, budget: str | None) -> Callable[[], SharedStage] | None:
+    return second_stage.of_server(reranker, _BUDGET if reranker is not None and budget is None else budget)
 
 
 def _checked(folders: Sequence[Path]) -> Sequence[Path]:

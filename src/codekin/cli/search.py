@@ -12,16 +12,7 @@ from codekin.errors import InputError
 from codekin.tasks import Task
 
 
-class _Search(click.Command):
-    """`--rerank` takes a value by "=" alone, as GNU's optional arguments do: what follows it is the query."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        named = [f"{word}=" if word == "--rerank" else word for word in args[:end]]
-        return super().parse_args(ctx, named + args[end:])
-
-
-@click.command(cls=_Search)
+@click.command(cls=second_stage.ByEquals)
 @options.query
 @options.root
 @options.mode

@@ -69,7 +69,8 @@ def serve(
     from codekin.embed import DEFAULT_MODEL
     from codekin.serve import Limits, Repositories, SharedEmbedders
 
-    stage = second_stage.of_server(reranker, budget, timeout)
+    make_stage = second_stage.of_server(reranker, budget, most_seconds=timeout)
+    stage = make_stage() if make_stage else None
     models = SharedEmbedders()
     try:
         embedder = models(model or DEFAULT_MODEL)

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from types import FrameType, TracebackType
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from codekin import __version__
 from codekin.errors import CodekinError, InputError, MissingExtraError
+from codekin.tasks import Task
 
 try:
+    from anyio import to_thread
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.server.transport_security import TransportSecuritySettings
@@ -30,6 +32,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from codekin.serve.guard import Limits
     from codekin.serve.repositories import Answer, Repositories, RepositoryStatus
+    from codekin.serve.second_stage import SharedStage
 
 _PATH = "/mcp"
 _NEAREST = 3  # that are shown where nothing answers
@@ -55,9 +58,12 @@ Budget = Annotated[
 ]
 
 
-def serve_stdio(folders: Sequence[Path]) -> None:
-    """Serves search in the folders to the agent that has started this process, until it closes stdin."""
-    with _Tools(folders) as tools:
+def serve_stdio(folders: Sequence[Path], make_stage: Callable[[], SharedStage] | None = None) -> None:
+    """Serves search in the folders to the agent that has started this process, until it closes stdin.
+
+    `make_stage` makes the second stage of its searches.
+    """
+    with _Tools(folders, make_stage) as tools:
 
         def end(number: int, _: FrameType | None) -> None:
             tools.close()
@@ -69,9 +75,15 @@ def serve_stdio(folders: Sequence[Path]) -> None:
 
 
 def serve_http(
-    folders: Sequence[Path], limits: Limits, *, host: str, port: int, started: Callable[[str], None]
+    folders: Sequence[Path],
+    limits: Limits,
+    make_stage: Callable[[], SharedStage] | None = None,
+    *,
+    host: str,
+    port: int,
+    started: Callable[[str], None],
 ) -> None:
-    """Serves search in the folders to agents over streamable HTTP at /mcp; see `codekin.serve.http.run`."""
+    """As `serve_stdio`, to agents over streamable HTTP at /mcp; see `codekin.serve.http.run`."""
     from starlette.responses import Response
 
     from codekin.serve.guard import Guard, Receive, Scope, Send
@@ -79,7 +91,7 @@ def serve_http(
 
     # The guard refuses other hosts, and this other pages, where nobody has to show a key.
     checks = TransportSecuritySettings(enable_dns_rebinding_protection=False) if limits.keys else None
-    with _Tools(folders) as tools:
+    with _Tools(folders, make_stage) as tools:
         # Every request stands for itself: the tools remember nothing of a client.
         app = _server(tools).streamable_http_app(
             streamable_http_path=_PATH, json_response=True, stateless_http=True, transport_security=checks
@@ -123,8 +135,10 @@ class _Tools:
     next one tries again.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], make_stage: Callable[[], SharedStage] | None) -> None:
         self._folders = [folder.resolve() for folder in folders]
+        self._make_stage = make_stage
+        self._stage: SharedStage | None = None
         self._thread = ThreadPoolExecutor(1)
         self._turn = Lock()
         self._opening = self._thread.submit(self._open)
@@ -136,6 +150,8 @@ class _Tools:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if self._stage:
+            self._stage.close()
 
     def close(self) -> None:
         """Ends updates at what they have committed."""
@@ -148,6 +164,9 @@ class _Tools:
 
         repositories = Repositories(self._folders)
         repositories.start()
+        if self._make_stage and not self._stage:
+            self._stage = self._make_stage()
+            self._stage.start()
         return repositories
 
     @property
@@ -168,7 +187,7 @@ class _Tools:
             "that you know. For every occurrence of an exact string, grep is better."
         )
 
-    def search_code(
+    async def search_code(
         self,
         query: Query,
         repositories: Names = [],  # noqa: B006
@@ -184,18 +203,28 @@ class _Tools:
         lines that say most. Cheaper than reading files to find the place, and better than grep where you do not know
         how the code words it. Files that changed are read again by themselves. Says so where nothing answers.
         """
-        with _told():
-            find = partial(
-                self._repositories.search,
+
+        def find(*, anyway: bool = False) -> Answer:
+            served = self._repositories  # with which the second stage comes
+            top = max(max_results, self._stage.candidates) if self._stage else max_results
+            return served.search(
                 query,
-                max_results,
+                top,
                 repositories=repositories,
                 languages=languages,
                 include=[path for path in paths if not path.startswith("!")],
                 exclude=[path[1:] for path in paths if path.startswith("!")],
+                anyway=anyway,
             )
-            answer = find()
+
+        def told(answer: Answer) -> str:
             return self._text(answer if answer.hits else find(anyway=True), query, max_tokens)
+
+        with _told():
+            answer = await to_thread.run_sync(find)
+            if self._stage and answer.hits:
+                answer = await self._stage.rerank(query, Task.NL2CODE, answer, top=max_results)
+            return await to_thread.run_sync(told, answer)
 
     def related_code(self, path: Place, line: Line, max_results: Most = 5, max_tokens: Budget = 1_500) -> str:
         """Find code like the code at a line, in any language: copies, siblings, other implementations, its tests.
@@ -215,7 +244,11 @@ class _Tools:
         Not needed before a search.
         """
         with _told():
-            return "\n".join(_described(status) for status in self._repositories.status())
+            lines = [_described(status) for status in self._repositories.status()]
+            if self._stage:
+                state = self._stage.problem or f"by {self._stage.name.id}"
+                lines.append(f"second stage: {_shown(state)}")
+            return "\n".join(lines)
 
     def _text(self, answer: Answer, query: str, max_tokens: int) -> str:
         """The hits, and why some may be missing."""

@@ -148,7 +148,7 @@ class RepositoryAnswer(BaseModel):
     languages: dict[str, int]
     model: str | None
     dimensions: int | None
-    bytes: int
+    bytes: int | None
     updated_at: float | None
     indexing: bool
     progress: Progress | None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from codekin.embed import VectorCache
 from codekin.errors import ModelError
 from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
-from codekin.search import Reranked, Result, SecondStage
+from codekin.search import CANDIDATES, Reranked, Result, SecondStage
 from codekin.serve.batching import BusyError
 from codekin.serve.logs import LOGGER
 from codekin.serve.names import ServedName
@@ -40,6 +40,9 @@ class SharedStage:
     `budget` here is that of searches that give none, and `most_seconds` what a request may take. `on_reranked` is
     called with what was done.
     """
+
+    candidates = CANDIDATES
+    """How many of the best are scored, where nobody says."""
 
     def __init__(
         self, model: str = DEFAULT_RERANKER, *, budget: float | None = None, most_seconds: float = 120.0
@@ -83,7 +86,7 @@ class SharedStage:
         answer: Answer,
         *,
         top: int,
-        candidates: int,
+        candidates: int = CANDIDATES,
         budget: float | None = None,
     ) -> Answer:
         """The best `top` of an answer, of which `candidates` are scored, and what came of it."""
