@@ -104,22 +104,26 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`85 ms`, `1.8 s`, `2 min 5 s`."""
+    """`85 ms`, `1.8 s`, `2 min 5 s`, `3 h 20 min`, `12 days`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    if seconds < 7_200:
+        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    if seconds < 2 * 86_400:
+        return f"{int(seconds) // 3_600} h {int(seconds) % 3_600 // 60} min"
+    return f"{seconds / 86_400:,.0f} days"
 
 
 def size(number: int) -> str:
-    """Bytes as `512 B`, `3.4 MB`."""
+    """Bytes as `512 B`, `3.4 MB`, `1.2 TB`."""
     amount = float(number)
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
-    return f"{amount:.1f} GB"
+    return f"{amount:.1f} TB"
 
 
 def age(unix_seconds: float) -> str:
