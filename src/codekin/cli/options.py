@@ -68,6 +68,9 @@ context = click.option(
     help="Show N more lines around each snippet.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+wait = click.option(
+    "--wait", is_flag=True, help="Wait until the model of an upgrade (codekin index --upgrade) is loaded."
+)
 no_update = click.option("--no-update", is_flag=True, help="Answer from the index as it stands.")
 index_folder = click.option(
     "--index",
@@ -139,11 +142,11 @@ def read_query(query: str) -> str:
     return text
 
 
-def read_size(size: str) -> int:
-    """The bytes that `size` says: "4096", "500K", "1.5M"."""
+def read_size(size: str, option: str = "--max-size") -> int:
+    """The bytes that `size`, the value of `option`, says: "4096", "500K", "1.5M"."""
     match = _SIZE.fullmatch(size.strip())
     if not match:
-        raise InputError(f"--max-size {size!r} is no size; write bytes, or like 500K, 2M")
+        raise InputError(f"{option} {size!r} is no size; write bytes, or like 500K, 2M")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 

@@ -96,7 +96,7 @@ def plan(
 def _read_count(text: str) -> int:
     """The whole number that `text` says: "20000", "1.5M", "2e9"."""
     plain = text.strip().lower().replace(",", "").replace("_", "")
-    factor = {"k": 1e3, "m": 1e6}.get(plain[-1:], 1)
+    factor = {"k": 1e3, "m": 1e6, "b": 1e9}.get(plain[-1:], 1)
     try:
         number = float(plain[:-1] if factor > 1 else plain) * factor
     except ValueError:
