@@ -107,7 +107,8 @@ def _take_over(
     had = np.full(len(numbers), -1, np.int32)
     before = numbers < len(known.row_of)
     had[before] = known.row_of[numbers[before]]
-    vectors[had >= 0] = known.vectors[had[had >= 0]]
+    if len(known.vectors):  # in one pass; what stands where nothing is known is written over
+        np.take(known.vectors, had, axis=0, out=vectors, mode="clip")
     return {file for file, (start, end) in places.items() if start < end and had[start] < 0}
 
 
