@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from codekin.embed import DEFAULT_MODEL, Embedder, available_models
 from codekin.errors import InputError
@@ -66,15 +67,11 @@ class Figures:
         return self.search[-1][0]
 
     def search_seconds(self, chunks: float) -> float:
-        """Of one core a search: along a power law between the measured sizes, in proportion beyond them."""
-        points = self.search
-        if chunks >= self.largest:
-            return points[-1][1] * chunks / self.largest
-        for (fewer, short), (more, long) in pairwise(((1.0, points[0][1]), *points)):
-            if chunks <= more:
-                share = math.log(chunks / fewer) / math.log(more / fewer)
-                return math.exp((1 - share) * math.log(short) + share * math.log(long))
-        raise AssertionError(chunks)
+        """Of one core a search: along a power law between the measured sizes, in proportion beyond the largest."""
+        counts, seconds = zip(*self.search, strict=True)
+        if chunks > counts[-1]:
+            return float(seconds[-1] * chunks / counts[-1])
+        return float(np.exp(np.interp(np.log(chunks), np.log(counts), np.log(seconds))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +302,7 @@ def _local_memory(chunks: int, model: Model, figures: Figures) -> float:
 
 def _machines(busy_cores: float, machine: Machine, figures: Figures) -> int:
     """How many it takes to keep so many cores at work, at least one."""
-    return max(1, math.ceil(busy_cores / (machine.cores * figures["busy"])))
+    return max(1, math.ceil(round(busy_cores / (machine.cores * figures["busy"]), 6)))
 
 
 def _query_seconds(model: Model, figures: Figures) -> float:
