@@ -26,7 +26,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import engines
 from codekin import CodeIndex, Embedder
 from codekin.embed import Precision, quantise
-from codekin.search import coarse, indexing
+from codekin.search import coarse, indexing, lexical
 from codekin.search.extracting import Extractor, Job
 from codekin.search.model import Asked, open_model
 from codekin.search.store import FileChunks, Store
 from codekin.search.vectors import Vectors
 from codekin.source import DEFAULT_MAX_BYTES, walk
 from codekin.tasks import Role, Task
+from engines import memory, milliseconds, unit
 
 BATCH_BYTES = 1 << 20
 QUESTIONS = 200
@@ -74,12 +76,22 @@ class Folder:
         ]
         places = np.random.default_rng(1).choice(len(lines), min(QUESTIONS, len(lines)), replace=False)
         self.questions = [lines[place] for place in sorted(places)]
+        symbols = [
+            symbol for batch in self.batches for file in batch.files for symbol, _ in file.symbols if symbol
+        ]
+        self.names = [" ".join(lexical.parts(symbol)).lower() for symbol in symbols[:: len(symbols) // 64]]
 
     def like(self, rows: NDArray[np.int8]) -> NDArray[np.int8]:
         """A vector for each of `rows` (n, d): near it, and of the folder's spectrum."""
         drawn = self.random.standard_normal(rows.shape, np.float32) @ self.factor.T + self.mean
         blended = BLEND * unit(rows.astype(np.float32)) + np.float32(np.sqrt(1 - BLEND**2)) * unit(drawn)
         return quantise(blended, Precision.INT8).rows
+
+    def vectors(self, count: int) -> NDArray[np.int8]:
+        """(count, d) int8: those that so many copied chunks have."""
+        own = np.concatenate([file.vectors for batch in self.batches for file in batch.files])
+        places = np.array_split(np.arange(count) % len(own), count // len(own) + 1)
+        return np.concatenate([self.like(own[some]) for some in places])
 
     def copies(self, chunks: int) -> Iterator[tuple[list[FileChunks], Any]]:
         """Batches of files and postings, `chunks` or a batch more of them."""
@@ -108,10 +120,6 @@ def batches(root: Path) -> Iterator[list[Any]]:
             batch = []
     if batch:
         yield batch
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))
 
 
 def build(folder: Folder, chunks: int, into: Path) -> dict[str, float]:
@@ -199,145 +207,8 @@ def edited(index_folder: Path, index: CodeIndex, question: str) -> dict[str, flo
     return {"edit_ms": float(np.median(edits)), "remove_ms": removal, "follow_s": follow / 1000}
 
 
-def memory(kind: str) -> float:
-    """This process's memory in megabytes: VmRSS, what it has, or VmHWM, the most that it has had."""
-    return int(re.search(rf"{kind}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-
 def embedded(questions: list[str]) -> NDArray[np.int8]:
     return quantise(Embedder().encode(questions, Task.NL2CODE, Role.QUERY), Precision.INT8).rows
-
-
-def milliseconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return 1000 * (time.perf_counter() - started)
-
-
-# ---- other engines, over vectors alone
-
-REACHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # how far an engine looks, to try
-
-
-class Own:
-    name = "codekin"
-    reaches = (0,)
-
-    def __init__(self, rows: NDArray[np.int8], questions: NDArray[np.int8]) -> None:
-        centres = coarse.centres_of(rows)
-        cells = coarse.nearest_centres(centres, rows)
-        plan = coarse.measured(rows, cells, centres, questions)
-        self.vectors = Vectors(rows, coarse.Partition(centres, len(rows), plan), cells)
-        self.vectors.nearest(questions[0], 10)  # makes the coarse forms
-        self.cells = cells
-
-    def search(self, query: NDArray[np.int8], reach: int) -> NDArray[np.int64]:
-        return self.vectors.nearest(query, 10)
-
-    def save(self, path: Path) -> None:
-        """What an index keeps of it but for the centres, all of it anew; an update writes a file's."""
-        path.write_bytes(self.cells.tobytes())
-
-
-class USearch:
-    name = "usearch"
-    reaches = REACHES
-
-    def __init__(self, rows: NDArray[np.int8], questions: NDArray[np.int8]) -> None:
-        from usearch.index import Index
-
-        self.index = Index(ndim=rows.shape[1], metric="cos", dtype="i8", connectivity=16, expansion_add=128)
-        self.index.add(np.arange(len(rows)), rows)
-
-    def search(self, query: NDArray[np.int8], reach: int) -> NDArray[np.int64]:
-        self.index.expansion_search = reach
-        return self.index.search(query, 10).keys
-
-    def save(self, path: Path) -> None:
-        self.index.save(str(path))
-
-
-class Faiss:
-    name = "faiss"
-    reaches = REACHES
-
-    def __init__(self, rows: NDArray[np.int8], questions: NDArray[np.int8]) -> None:
-        import faiss
-
-        self.faiss = faiss
-        self.index = faiss.index_factory(rows.shape[1], "HNSW16,SQ8", faiss.METRIC_INNER_PRODUCT)
-        self.index.hnsw.efConstruction = 128
-        wide = unit(rows.astype(np.float32))
-        self.index.train(wide[:100_000])
-        self.index.add(wide)
-
-    def search(self, query: NDArray[np.int8], reach: int) -> NDArray[np.int64]:
-        self.index.hnsw.efSearch = reach
-        return self.index.search(unit(query[None].astype(np.float32)), 10)[1][0]
-
-    def save(self, path: Path) -> None:
-        self.faiss.write_index(self.index, str(path))
-
-
-class HNSWLib:
-    name = "hnswlib"
-    reaches = REACHES
-
-    def __init__(self, rows: NDArray[np.int8], questions: NDArray[np.int8]) -> None:
-        import hnswlib
-
-        self.index = hnswlib.Index("ip", rows.shape[1])
-        self.index.init_index(len(rows), M=16, ef_construction=128)
-        self.index.add_items(unit(rows.astype(np.float32)))
-
-    def search(self, query: NDArray[np.int8], reach: int) -> NDArray[np.int64]:
-        self.index.set_ef(reach)
-        return self.index.knn_query(unit(query[None].astype(np.float32)), 10)[0][0]
-
-    def save(self, path: Path) -> None:
-        self.index.save_index(str(path))
-
-
-def peers(folder: Folder, count: int) -> None:
-    """Prints what each engine takes to find what ours finds, with `count` vectors."""
-    own = np.concatenate([file.vectors for batch in folder.batches for file in batch.files])
-    rows = np.concatenate(
-        [
-            folder.like(own[np.arange(start, min(start + 50_000, count)) % len(own)])
-            for start in range(0, count, 50_000)
-        ]
-    )
-    queries = embedded(folder.questions)
-    truth = coarse.nearest_of_all(rows, queries, 10)
-    wanted = 0.0
-    print("| engine | build s | save s | MB | looks at | recall@10 | p50 ms | p99 ms |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for start in (Own, USearch, Faiss, HNSWLib):
-        before, started = memory("VmRSS"), time.perf_counter()
-        try:
-            engine = start(rows, embedded([question.lower() for question in folder.questions[::3]]))
-        except ImportError:
-            print(f"{start.name} is not installed", file=sys.stderr)
-            continue
-        seconds, megabytes = time.perf_counter() - started, memory("VmRSS") - before
-        with tempfile.TemporaryDirectory() as into:
-            save = milliseconds(lambda engine=engine, into=into: engine.save(Path(into) / "index")) / 1000
-        for reach in engine.reaches:
-            found, times = [], []
-            for query, best in zip(queries, truth, strict=True):
-                started = time.perf_counter()
-                got = engine.search(query, reach)
-                times.append(1000 * (time.perf_counter() - started))
-                found.append(len(np.intersect1d(got, best)) / 10)
-            if np.mean(found) >= wanted:
-                break
-        wanted = wanted or float(np.mean(found))
-        print(
-            f"| {start.name} | {seconds:.1f} | {save:.2f} | {megabytes:.0f} | {reach or ''} | {np.mean(found):.3f} "
-            f"| {np.median(times):.2f} | {np.quantile(times, 0.99):.2f} |",
-            flush=True,
-        )
-        del engine
 
 
 # ---- what is shown
@@ -375,34 +246,56 @@ def growth(figures: list[dict[str, float]], name: str) -> float:
     return float(np.log(last[name] / first[name]) / np.log(last["chunks"] / first["chunks"]))
 
 
+CURVES = (  # name, label, colour
+    ("disk_mb", "disk, MB", "#7c3aed"),
+    ("memory_mb", "memory, MB", "#b45309"),
+    ("p99_ms", "search, p99, ms", "#60a5fa"),
+    ("p50_ms", "search, p50, ms", "#2563eb"),
+    ("vectors_p50_ms", "its vectors, p50, ms", "#16a34a"),
+)
+LEFT, RIGHT, TOP, BOTTOM = 70, 500, 20, 360
+
+
 def plot(figures: list[dict[str, float]]) -> str:
-    """An SVG: both axes logarithmic, the median search and its memory over the number of chunks."""
-    lines = []
+    """An SVG: what a search takes over the number of chunks, both axes logarithmic; the p50 is below the dashed line
+    where it grows less than the chunks do."""
+    values = [own[name] for own in figures for name, _, _ in CURVES]
+    low, high = int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values))))
     chunks = np.log10([own["chunks"] for own in figures])
-    span = max(1e-9, float(chunks[-1] - chunks[0]))
-    for name, color, label in (
-        ("p50_ms", "#2563eb", "search, p50, ms"),
-        ("vectors_p50_ms", "#16a34a", "vectors alone, p50, ms"),
-        ("memory_mb", "#b45309", "memory, MB"),
-    ):
-        x = 60 + 420 * (chunks - chunks[0]) / span
-        y = 290 - 80 * np.log10([own[name] for own in figures])
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        lines.append(f'<polyline fill="none" stroke="{color}" stroke-width="2" points="{points}"/>')
-        lines += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{color}"/>' for a, b in zip(x, y, strict=True)
+    x = LEFT + (RIGHT - LEFT) * (chunks - chunks[0]) / max(1e-9, float(chunks[-1] - chunks[0]))
+
+    def height(value: float) -> float:
+        return BOTTOM - (BOTTOM - TOP) * (float(np.log10(value)) - low) / max(1, high - low)
+
+    drawn = []
+    for power in range(low, high + 1):
+        y = height(10**power)
+        drawn.append(f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        drawn.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:,g}</text>')
+    for own, place in zip(figures, x, strict=True):
+        drawn.append(
+            f'<text x="{place:.1f}" y="{BOTTOM + 20}" text-anchor="middle">{own["chunks"]:,.0f}</text>'
+        )
+    first, last = figures[0], figures[-1]
+    linear = min(10.0**high, first["p50_ms"] * last["chunks"] / first["chunks"])
+    end = x[0] + (x[-1] - x[0]) * np.log(linear / first["p50_ms"]) / np.log(last["chunks"] / first["chunks"])
+    drawn.append(
+        f'<line x1="{x[0]:.1f}" y1="{height(first["p50_ms"]):.1f}" x2="{end:.1f}" y2="{height(linear):.1f}" '
+        'stroke="#999" stroke-dasharray="4 4"/>'
+    )
+    for name, label, colour in CURVES:
+        heights = [height(own[name]) for own in figures]
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, heights, strict=True))
+        drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        drawn += [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>'
+            for a, b in zip(x, heights, strict=True)
         ]
-        lines.append(f'<text x="490" y="{y[-1]:.1f}" fill="{color}">{label}</text>')
-    for power in range(4):
-        y_line = 290 - 80 * power
-        lines.append(f'<line x1="60" x2="480" y1="{y_line}" y2="{y_line}" stroke="#ccc"/>')
-        lines.append(f'<text x="52" y="{y_line + 4}" text-anchor="end">{10**power:,}</text>')
-    for own, place in zip(figures, 60 + 420 * (chunks - chunks[0]) / span, strict=True):
-        lines.append(f'<text x="{place:.1f}" y="310" text-anchor="middle">{own["chunks"]:,.0f}</text>')
-    body = "\n".join(lines)
+        drawn.append(f'<text x="{RIGHT + 10}" y="{heights[-1] + 4:.1f}" fill="{colour}">{label}</text>')
+    body = "\n".join(drawn)
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 330" font-family="sans-serif" font-size="12">'
-        f'<rect width="660" height="330" fill="#fff"/>\n{body}\n</svg>\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 400" font-family="sans-serif" font-size="12">'
+        f'<rect width="660" height="400" fill="#fff"/>\n{body}\n</svg>\n'
     )
 
 
@@ -422,7 +315,7 @@ def main() -> None:
     folder = Folder(args.folder)
     print(f"{folder.chunks:,} chunks of {args.folder}", flush=True)
     if args.peers:
-        peers(folder, args.peers)
+        engines.compare(folder.vectors(args.peers), embedded(folder.names), embedded(folder.questions))
     figures = []
     for chunks in sorted(args.chunks):
         with tempfile.TemporaryDirectory() as into:
