@@ -222,7 +222,8 @@ def plan(
 def _of_one_machine(
     chunks: int, model: Model, figures: Figures, queries: float, machine: Machine
 ) -> list[Need]:
-    known = MEASURED if chunks <= figures.largest else EXTRAPOLATED
+    is_measured = chunks <= figures.largest and model.dimensions == _MEASURED_DIMENSIONS and not model.gflop
+    known = MEASURED if is_measured else EXTRAPOLATED
     wide = max(1.0, model.dimensions / _MEASURED_DIMENSIONS)
     seconds = figures.search_seconds(chunks) * wide + _query_seconds(model, figures)
     disk = chunks * (figures["disk"] + model.dimensions)
@@ -297,7 +298,8 @@ def _of_indexing(
 
 
 def _local_memory(chunks: int, model: Model, figures: Figures) -> float:
-    return figures["memory_base"] * 1e6 + chunks * (figures["memory"] + model.dimensions)
+    """Bytes: a number of a vector is a byte, and its sign one more bit."""
+    return figures["memory_base"] * 1e6 + chunks * (figures["memory"] + model.dimensions * 9 / 8)
 
 
 def _machines(busy_cores: float, machine: Machine, figures: Figures) -> int:
