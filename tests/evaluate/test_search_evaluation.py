@@ -13,18 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codekin.errors import InputError
+from codekin import CodeIndex
+from codekin.errors import InputError, ModelError
 from codekin.evaluate.repositories import Place, Question, Repository, read_repositories
 from codekin.evaluate.search import (
     Answered,
     Codekin,
     Command,
     Measured,
+    TwoStages,
     chance,
+    gain,
     measure,
     summarise,
 )
-from codekin.search import Mode
+from codekin.search import Mode, SecondStage
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "codekin")
 GREP = f"{sys.executable} {{repository}}/find.py {{query}}"
@@ -293,6 +296,34 @@ def test_our_search_is_measured_in_every_mode(bench: Path, tmp_path: Path) -> No
     assert only.answers[0].recall == 0  # the function takes 80 tokens
 
 
+def test_both_stages_stand_beside_the_first(bench: Path, tmp_path: Path) -> None:
+    [repository] = read_repositories(bench, names=["beside"])
+    both = TwoStages("codekin-static", modes=[Mode.LEXICAL])
+    [only] = measure(repository, both, budget=2000)
+    assert only.search == both.name(Mode.LEXICAL) == "lexical + codekin-static"
+    assert both.first(Mode.LEXICAL) == "lexical"
+    with CodeIndex(repository.checkout(tmp_path), index=tmp_path / "index") as index:
+        for answer in only.answers:
+            assert len(answer.seconds) == 1
+            stage = SecondStage("codekin-static")
+            expected = index.search(answer.question.text, 10, mode="lexical", rerank=stage)
+            assert answer.hits == tuple(Place(one.path, one.start_line, one.end_line) for one in expected)
+    with pytest.raises(ModelError, match="cannot be reached"):
+        measure(repository, TwoStages("http://127.0.0.1:9/v1#m"), budget=2000)
+
+
+def test_a_gain_is_the_difference_of_both_stages_and_its_chance() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.random(40) * 0.8
+    measured = [
+        Measured(name, "r", "", None, tuple(answered(float(value), seconds=(time,)) for value in values))
+        for name, values, time in (("f", base, 0.01), ("f + m", base + 0.1, 0.51), ("other", base + 0.2, 9.0))
+    ]
+    found = gain(measured, "f", "f + m")
+    assert (found.first, found.both) == ("f", "f + m")
+    assert found.ndcg == pytest.approx(0.1) and found.p < 0.01 and found.seconds == pytest.approx(0.5)
+
+
 def test_a_question_is_embedded_each_time_that_it_is_asked(
     bench: Path, tmp_path: Path, decoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +394,23 @@ def test_the_command_prints_a_table_and_what_was_left_out(bench: Path, tmp_path:
     assert "left out nowhere: no folder" in done.stderr
 
 
+def test_the_command_tells_what_a_second_stage_adds(bench: Path, tmp_path: Path) -> None:
+    chosen = (str(bench), "--repository", "beside", "--mode", "hybrid", "--rerank", "codekin-static")
+    done = run(*chosen, "--rerank-budget", "20s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    both = "codekin-static hybrid + codekin-static in 20 s"
+    rows = done.stdout.splitlines()
+    assert [row.split("  ")[0] for row in rows[1:3]] == ["codekin-static hybrid", both]
+    told = next(row for row in rows[3:] if row.startswith(both))
+    assert "+0.000  no more than chance would do (p = 1)" in told and told.endswith("ms more")
+    [stage] = json.loads(run(*chosen, "--json", cwd=tmp_path).stdout)["second_stages"]
+    assert (stage["first"], stage["both"]) == (
+        "codekin-static hybrid",
+        "codekin-static hybrid + codekin-static",
+    )
+    assert (stage["ndcg"], stage["p"]) == (0.0, 1.0)
+
+
 def test_the_commands_json_has_every_question(bench: Path, tmp_path: Path) -> None:
     done = run(str(bench), "--repository", "beside", "--mode", "lexical", "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
@@ -377,6 +425,8 @@ def test_the_commands_json_has_every_question(bench: Path, tmp_path: Path) -> No
         ((), "give a folder of repositories with questions, or --self PATH"),
         ((".", "--self", "."), "give a folder of repositories with questions, or --self PATH"),
         ((".", "--peer", "grep"), "is no NAME=COMMAND"),
+        ((".", "--rerank-budget", "1s"), "--rerank-budget is for --rerank"),
+        ((".", "--rerank", "nowhere"), "no model 'nowhere'"),
         ((".",), "repos_status.json cannot be read"),
         (("--self", "missing"), "missing"),
     ],

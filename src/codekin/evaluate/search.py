@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.embed import DEFAULT_MODEL, Embedder, VectorCache
-from codekin.errors import InputError
+from codekin.errors import InputError, ModelError
 from codekin.evaluate.metrics import bootstrap_interval, paired_p_value
 from codekin.evaluate.repositories import Place, Question, Repository
-from codekin.search import CodeIndex, Mode
+from codekin.rerank import open_reranker
+from codekin.search import CodeIndex, Mode, Result, SecondStage
 
 TOP = 10
 """Results that nDCG looks at."""
@@ -106,7 +107,7 @@ class Codekin:
 
     def __init__(self, model: str = DEFAULT_MODEL, modes: Sequence[Mode] = tuple(Mode)) -> None:
         self._model = model
-        self._modes = modes
+        self.modes = modes
 
     @contextmanager
     def open(self, root: Path, work: Path) -> Iterator[Mapping[str, Search]]:
@@ -114,17 +115,59 @@ class Codekin:
             index.update()
         # A question is embedded each time that it is asked: how soon a cache answers it says nothing.
         with CodeIndex(root, index=work, model=self._model, update=False, load=_uncached) as index:
-            yield {self._name(mode): self._search(index, mode) for mode in self._modes}
+            yield {self.name(mode): self._search(index, mode) for mode in self.modes}
 
-    def _name(self, mode: Mode) -> str:
+    def name(self, mode: Mode) -> str:
+        """What its search in a mode is called."""
         return mode.value if mode is Mode.LEXICAL else f"{self._model} {mode.value}"
 
-    @staticmethod
-    def _search(index: CodeIndex, mode: Mode) -> Search:
-        return lambda question, top: [
-            Hit(Place(found.path, found.start_line, found.end_line), -(-len(found.text) // TOKEN))
-            for found in index.search(question, top, mode=mode)
-        ]
+    def _search(self, index: CodeIndex, mode: Mode) -> Search:
+        return lambda question, top: _hits(index.search(question, top, mode=mode))
+
+
+class TwoStages(Codekin):
+    """codekin's own search with a second stage by `reranker`, as `open_reranker` takes it, which has `seconds` for it.
+
+    A candidate is scored anew for each question: its time is that of one that nobody has asked about. Raises ModelError
+    where the second stage fails.
+    """
+
+    runs = 1
+
+    def __init__(
+        self,
+        reranker: str,
+        model: str = DEFAULT_MODEL,
+        modes: Sequence[Mode] = tuple(Mode),
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        super().__init__(model, modes)
+        scorer = open_reranker(reranker)
+        scorer.load()
+        self._stage = SecondStage(scorer, candidates=_DEPTH, budget=seconds)
+        self._added = f"{reranker}{'' if seconds is None else f' in {seconds:g} s'}"
+
+    def name(self, mode: Mode) -> str:
+        return f"{self.first(mode)} + {self._added}"
+
+    def first(self, mode: Mode) -> str:
+        """What `Codekin`'s search in that mode is called, which has the first stage alone."""
+        return super().name(mode)
+
+    def _search(self, index: CodeIndex, mode: Mode) -> Search:
+        # All candidates, however few are asked for: their scores cost the same.
+        def search(question: str, top: int) -> Sequence[Hit]:
+            found = index.search(question, _DEPTH, mode=mode, rerank=self._stage)
+            if index.reranked and index.reranked.problem:
+                raise ModelError(index.reranked.problem)
+            return _hits(found)
+
+        return search
+
+
+def _hits(found: Sequence[Result]) -> list[Hit]:
+    return [Hit(Place(one.path, one.start_line, one.end_line), -(-len(one.text) // TOKEN)) for one in found]
 
 
 def _uncached(name: str, *, dtype: str | None, cache: VectorCache | None) -> Embedder:
@@ -288,6 +331,26 @@ def summarise(measured: Sequence[Measured]) -> list[Summary]:
             )
         )
     return summaries
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a second stage adds to the first: in nDCG@10, how likely by chance, and in seconds a question (medians)."""
+
+    first: str
+    both: str
+    ndcg: float
+    p: float
+    seconds: float
+
+
+def gain(measured: Sequence[Measured], first: str, both: str) -> Gain:
+    """Of two searches, what the one of both stages has more than the first."""
+    one, other = summarise([found for found in measured if found.search in (first, both)])
+    if one.search != first:
+        one, other = other, one
+    seconds = other.query_seconds - one.query_seconds
+    return Gain(first, both, other.ndcg - one.ndcg, chance(measured, first, both), seconds)
 
 
 def chance(measured: Sequence[Measured], one: str, other: str) -> float:

@@ -18,7 +18,7 @@ from codekin.errors import InputError
 if TYPE_CHECKING:
     from codekin.evaluate.own_code import OwnCode
     from codekin.evaluate.repositories import Repository
-    from codekin.evaluate.search import Measured, Summary, System
+    from codekin.evaluate.search import Gain, Measured, Summary, System
 
 _SOURCES = {"documentation": "comments", "commit": "commits"}
 
@@ -57,6 +57,15 @@ _SOURCES = {"documentation": "comments", "commit": "commits"}
     help="Only this mode. Repeatable.",
 )
 @click.option(
+    "--rerank",
+    "rerankers",
+    multiple=True,
+    metavar="MODEL",
+    help="Beside each search, the same with a second stage by this model, as `codekin search --rerank` takes it: what "
+    "it adds, and what it costs. Repeatable.",
+)
+@click.option("--rerank-budget", metavar="TIME", help="Time for a question's second stage: 300ms, 2s.")
+@click.option(
     "--peer",
     "peers",
     multiple=True,
@@ -92,6 +101,8 @@ def search(
     names: tuple[str, ...],
     models: tuple[str, ...],
     modes: tuple[str, ...],
+    rerankers: tuple[str, ...],
+    rerank_budget: str | None,
     peers: tuple[str, ...],
     budget: int,
     questions: int,
@@ -112,7 +123,10 @@ def search(
 
     if (folder is None) == (own is None):
         raise InputError("give a folder of repositories with questions, or --self PATH for your own code")
-    systems = _systems(models, modes, peers)
+    if rerank_budget is not None and not rerankers:
+        raise InputError("--rerank-budget is for --rerank")
+    seconds = None if rerank_budget is None else options.read_duration(rerank_budget)
+    systems = _systems(models, modes, rerankers, seconds, peers)
     skipped: list[tuple[str, str]] = []
     made: OwnCode | None = None
     if own is not None:
@@ -135,10 +149,12 @@ def search(
         print(f"left out {name}: {reason}", file=sys.stderr)
     measured = _measure(repositories, systems, budget)
     summaries = summarise(measured)
+    gains = _gains(systems, measured)
     if as_json:
-        print_json(_described(measured, summaries, budget, skipped, made))
+        print_json(_described(measured, summaries, gains, budget, skipped, made))
         return
     _print(summaries, budget)
+    _tell_gains(gains)
     if made is not None:
         _tell(made)
         _compare(measured, summaries)
@@ -149,9 +165,15 @@ def search(
         )
 
 
-def _systems(models: Sequence[str], modes: Sequence[str], peers: Sequence[str]) -> list[System]:
+def _systems(
+    models: Sequence[str],
+    modes: Sequence[str],
+    rerankers: Sequence[str],
+    seconds: float | None,
+    peers: Sequence[str],
+) -> list[System]:
     from codekin.embed import DEFAULT_MODEL
-    from codekin.evaluate.search import Codekin, Command
+    from codekin.evaluate.search import Codekin, Command, TwoStages
     from codekin.search import Mode
 
     wanted = [mode for mode in Mode if not modes or mode.value in modes]
@@ -161,6 +183,7 @@ def _systems(models: Sequence[str], modes: Sequence[str], peers: Sequence[str]) 
         own = [mode for mode in wanted if not number or mode is not Mode.LEXICAL]
         if own:
             found.append(Codekin(model, own))
+            found += [TwoStages(name, model, own, seconds=seconds) for name in dict.fromkeys(rerankers)]
     for peer in peers:
         name, equals, command = peer.partition("=")
         if not (name and equals and command.strip()):
@@ -208,6 +231,34 @@ def _print(summaries: Sequence[Summary], budget: int) -> None:
     print("\n".join(aligned(rows)))
 
 
+def _gains(systems: Sequence[System], measured: Sequence[Measured]) -> list[Gain]:
+    """What the second stages add."""
+    from codekin.evaluate.search import TwoStages, gain
+
+    names = {one.search for one in measured}
+    pairs = [
+        (system.first(mode), system.name(mode))
+        for system in systems
+        if isinstance(system, TwoStages)
+        for mode in system.modes
+    ]
+    return [gain(measured, first, both) for first, both in pairs if {first, both} <= names]
+
+
+def _tell_gains(gains: Sequence[Gain]) -> None:
+    """Each second stage beside its first, and whether that is more than chance."""
+    rows = [
+        [one.both, f"{one.ndcg:+.3f}", _verdict(one.p), f"{_milliseconds(max(one.seconds, 0))} more"]
+        for one in gains
+    ]
+    if rows:
+        print("\n" + "\n".join(aligned([["second stage", "nDCG@10", "", "query (median)"], *rows])))
+
+
+def _verdict(p: float) -> str:
+    return f"{'more than chance' if p < 0.05 else 'no more than chance would do'} (p = {p:.2g})"
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else duration(seconds)
 
@@ -232,13 +283,13 @@ def _compare(measured: Sequence[Measured], summaries: Sequence[Summary]) -> None
         return
     p = chance(measured, best.search, others[0].search)
     lead = best.ndcg - others[0].ndcg
-    verdict = "more than chance" if p < 0.05 else "no more than chance would do"
-    print(f"best: {best.search}, {lead:.3f} ahead of {others[0].search}, {verdict} (p = {p:.2g})")
+    print(f"best: {best.search}, {lead:.3f} ahead of {others[0].search}, {_verdict(p)}")
 
 
 def _described(
     measured: Sequence[Measured],
     summaries: Sequence[Summary],
+    gains: Sequence[Gain],
     budget: int,
     skipped: Sequence[tuple[str, str]],
     made: OwnCode | None,
@@ -247,6 +298,7 @@ def _described(
     return {
         "budget": budget,
         "summaries": [asdict(summary) for summary in summaries],
+        "second_stages": [asdict(one) for one in gains],
         "repositories": [asdict(one) for one in measured],
         "skipped": [{"repository": name, "reason": reason} for name, reason in skipped],
         "left_out": [{"kind": kind, "reason": reason, "number": n} for (kind, reason), n in left_out],
