@@ -262,7 +262,7 @@ def test_a_database_at_its_limit_stays_whole(
     """As a full disk, where none can be mounted: SQLite refuses pages beyond a number."""
     monkeypatch.setattr(indexing, "_BATCH_BYTES", BATCH)
     with CodeIndex(large_tree, index=tmp_path / "index") as index:
-        index._store._db.execute("PRAGMA max_page_count = 60")
+        index._store._db.execute("PRAGMA max_page_count = 30")
         with pytest.raises(StoreError, match=r"cannot write the index at .*: database or disk is full"):
             index.update()
         index._store._db.execute("PRAGMA max_page_count = 1000000")
