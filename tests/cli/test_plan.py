@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
+from pathlib import Path
 
+import click
 import pytest
 from commands import Run
+
+from codekin.cli.app import app
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_what_is_printed_adds_up(run: Run) -> None:
@@ -62,3 +70,29 @@ def test_mistakes_are_one_line(run: Run, arguments: list[str], message: str) -> 
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_the_table_of_the_docs_is_what_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    import scale_table
+
+    found = scale_table.TABLE.search(scale_table.PAGE.read_text(encoding="utf-8"))
+    assert found
+    assert found[0] == scale_table.table(), "python docs/scale_table.py writes it anew"
+    sys.modules.pop("scale_table")
+
+
+def test_commands_of_the_docs_are_commands() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (DOCS / "scale.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [
+        line for block in blocks for line in block.splitlines() if "codekin " in line and "pip" not in line
+    ]
+    assert len(lines) >= 10
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        name, *arguments = words[words.index("codekin") + 1 :]
+        command = app.get_command(click.Context(app), name)
+        assert command, line
+        command.make_parser(click.Context(command)).parse_args(
+            arguments
+        )  # raises for an option that there is not
