@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -257,3 +261,29 @@ def test_a_model_that_is_gone_is_told(tmp_path: Path, turned_model: Any):
         time.sleep(0.3)
         server.post("/v1/search", {"query": "new_arrival", "mode": "lexical"})
         assert "no model" in server.get("/v1/status").json["repositories"][0]["problem"]
+
+
+def test_what_cannot_be_asked_is_left_out_of_many(
+    tree: Path, tmp_path: Path, turned_model: Callable[..., Path]
+) -> None:
+    """A folder whose index is made with a model that is no longer there."""
+    other = write_tree(tmp_path / "other")
+    model = turned_model()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    index = ["-c", "from codekin.cli import main; main()", "index", str(other), "--model", str(model)]
+    subprocess.run([sys.executable, *index], env=environment, check=True, capture_output=True)
+    shutil.rmtree(model)
+    with serving(tmp_path / "cache", "--repo", tree, "--repo", other, "--rerank=codekin-static") as server:
+        for route, more in (("/v1/search", {}), ("/page/search", {}), ("/v1/search", {"rerank": True})):
+            answer = server.post(route, {"query": "split numbers around a pivot", **more})
+            assert answer.status == 200 and answer.json["answered"]
+            assert {one["repository"] for one in answer.json["results"]} == {"shop"}
+            [left_out] = answer.json["left_out"]
+            assert left_out["repository"] == "other" and str(model) in left_out["problem"]
+            assert "\n" not in left_out["problem"]
+            assert answer.json.get("rerank", {"problem": ""})["problem"] == ""
+        # Words need no model.
+        told = server.post("/v1/search", {"query": "quick_sort", "mode": "lexical"}).json
+        assert told["left_out"] == [] and {one["repository"] for one in told["results"]} == {"shop", "other"}
+        alone = server.post("/v1/search", {"query": "pivot", "repositories": ["other"]})
+        assert alone.status == 503 and str(model) in alone.json["error"]["message"]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from codekin.search.contents import Contents
-from codekin.search.index import CodeIndex, default_location, search_together
+from codekin.search.index import CodeIndex, FirstStage, default_location, first_stage, search_together
 from codekin.search.known import KnownIndex, known_indexes
 from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
 from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
-from codekin.search.second_stage import CANDIDATES, Reranked, SecondStage
+from codekin.search.second_stage import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
 
 __all__ = [
     "CANDIDATES",
+    "WEIGHT",
     "CodeIndex",
     "Contents",
+    "FirstStage",
     "KnownIndex",
     "Level",
     "Load",
@@ -29,6 +31,7 @@ __all__ = [
     "UpdateProgress",
     "UpdateReport",
     "default_location",
+    "first_stage",
     "known_indexes",
     "places",
     "search_together",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from codekin.embed import DEFAULT_MODEL, Embedder
-from codekin.errors import InputError, ModelError, StoreError
+from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError, StoreError
 from codekin.search import indexing, ranking
 from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
@@ -338,6 +338,20 @@ class _Part:
     signals: Signals
 
 
+OnSkip = Callable[[CodeIndex, CodekinError], None]
+"""Told of an index that cannot be asked, and what is wrong with it."""
+
+
+@contextmanager
+def _skipping(index: CodeIndex, on_skip: OnSkip | None) -> Iterator[None]:
+    try:
+        yield
+    except (ModelError, StoreError, MissingExtraError) as error:
+        if on_skip is None:
+            raise
+        on_skip(index, error)
+
+
 def search_together(
     indexes: Sequence[CodeIndex],
     query: str,
@@ -350,41 +364,29 @@ def search_together(
     exclude: Sequence[str] = (),
     anyway: bool = False,
     rerank: SecondStage | None = None,
+    on_skip: OnSkip | None = None,
 ) -> list[tuple[CodeIndex, Result]]:
     """`CodeIndex.search` of several folders at once: the best chunks of all, ranked as those of one folder.
 
-    An index in which nothing answers takes no part, unless `anyway` asks for it. Raises what `CodeIndex.search` does.
+    An index in which nothing answers takes no part, unless `anyway` asks for it; nor does one that cannot be asked, its
+    model not being there or its database damaged, where there is an `on_skip` to be told. Raises what
+    `CodeIndex.search` does.
     """
-    if not query.strip():
-        raise InputError("the query is empty")
     _check(top)
-    mode, task = Mode.parse(mode), Task.parse(task)
     depth = max(top, rerank.candidates) if rerank else top
-    parsed = ranking.parse(query)
-    made: dict[ModelRecord, NDArray[np.int8]] = {}
-    parts = []
-    with ExitStack() as stack:
-        for index in indexes:
-            view = stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))
-            kept = view.kept(languages, include, exclude)
-            model = None if mode is Mode.LEXICAL else index._current_model()
-            vector = None
-            if model:
-                record = replace(model.record, since=0)  # of the same model, the same vector
-                if record not in made:
-                    made[record] = model.query(query, task)
-                vector = made[record]
-            find = partial(
-                view.candidates, parsed, vector, ranking.pool(depth), text=mode is not Mode.SEMANTIC
-            )
-            rows, signals = find()
-            # Of the whole folder: whoever narrows a search wants the best of what is left.
-            index.answered = model is None or ranking.answers(signals, model.calibration(task))
-            if index.answered or anyway:
-                if kept is not None:
-                    rows, signals = find(kept=kept)
-                parts.append(_Part(index, view, rows, signals))
-        first = FirstStage(parts, parsed, depth)
+    task = Task.parse(task)
+    first = first_stage(
+        indexes,
+        query,
+        depth,
+        mode=mode,
+        task=task,
+        languages=languages,
+        include=include,
+        exclude=exclude,
+        anyway=anyway,
+        on_skip=on_skip,
+    )
     found = first.found
     reranked = None
     if rerank:
@@ -396,6 +398,52 @@ def search_together(
         index.answered = index.answered and id(index) in hit
         index.reranked = reranked
     return found
+
+
+def first_stage(
+    indexes: Sequence[CodeIndex],
+    query: str,
+    top: int,
+    *,
+    mode: Mode | str = Mode.HYBRID,
+    task: Task | str = Task.NL2CODE,
+    languages: Sequence[str] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    anyway: bool = False,
+    on_skip: OnSkip | None = None,
+) -> FirstStage:
+    """`search_together` without a second stage."""
+    if not query.strip():
+        raise InputError("the query is empty")
+    mode, task = Mode.parse(mode), Task.parse(task)
+    parsed = ranking.parse(query)
+    made: dict[ModelRecord, NDArray[np.int8]] = {}
+    parts = []
+    with ExitStack() as stack:
+        for index in indexes:
+            index.answered = False
+            with _skipping(index, on_skip):
+                view = stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))
+                kept = view.kept(languages, include, exclude)
+                model = None if mode is Mode.LEXICAL else index._current_model()
+                vector = None
+                if model:
+                    record = replace(model.record, since=0)  # of the same model, the same vector
+                    if record not in made:
+                        made[record] = model.query(query, task)
+                    vector = made[record]
+                find = partial(
+                    view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC
+                )
+                rows, signals = find()
+                # Of the whole folder: whoever narrows a search wants the best of what is left.
+                index.answered = model is None or ranking.answers(signals, model.calibration(task))
+                if index.answered or anyway:
+                    if kept is not None:
+                        rows, signals = find(kept=kept)
+                    parts.append(_Part(index, view, rows, signals))
+        return FirstStage(parts, parsed, top)
 
 
 class FirstStage:
@@ -421,6 +469,14 @@ class FirstStage:
         self._candidates = len(signals.semantic)
         self._rows, scores = self._ranking.best(top)
         self.found = _results(parts, self._rows, scores)
+
+    def keep(self, wanted: Callable[[CodeIndex, Result], bool]) -> int:
+        """Leaves out of `found` what is not wanted; returns how many that are."""
+        kept = [place for place, one in enumerate(self.found) if wanted(*one)]
+        dropped = len(self.found) - len(kept)
+        if dropped:
+            self.found, self._rows = [self.found[place] for place in kept], self._rows[kept]
+        return dropped
 
     def again(self, second: Scores, weight: float) -> list[tuple[CodeIndex, Result]]:
         """`found` in the order of both stages; `second` (m,) are the second one's scores of the first m of them.

@@ -258,6 +258,7 @@ class _Tools:
         if answer.indexing or not answer.hits:
             states = self._repositories.status()
             notes = [_described(state) for state in states if state.problem or not state.whole]
+        notes += [f"{name} is left out: {_shown(problem)}" for name, problem in answer.left_out.items()]
         if not answer.hits:
             return "\n".join(["Nothing found.", *notes])
         hits = answer.hits

@@ -25,7 +25,7 @@ from codekin.search import Contents, snippet
 from codekin.serve import projection
 from codekin.serve.projection import Places
 from codekin.serve.repositories import Answer, Hit, Repositories
-from codekin.serve.searching import Finder, RelatedQuery, SearchRequest, reranked
+from codekin.serve.searching import Finder, RelatedQuery, SearchRequest, about
 from codekin.source.highlighting import Piece, highlighted_lines, mark
 
 Lines = list[list[str | tuple[str, str] | tuple[str, str, int]]]
@@ -196,10 +196,8 @@ def _answer(answer: Answer, query: str, began: float) -> str:
     seconds = time.perf_counter() - began
     return _json(
         {
-            "answered": answer.answered,
-            "indexing": answer.indexing,
+            **about(answer),
             "elapsed_ms": round(1000 * seconds, 1),
-            **reranked(answer),
             "results": [_result(hit, query) for hit in answer.hits],
         }
     )

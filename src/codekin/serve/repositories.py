@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from codekin.errors import InputError, StoreError
+from codekin.errors import CodekinError, InputError, StoreError
 from codekin.search import (
     CodeIndex,
     Contents,
+    FirstStage,
     Load,
     Mode,
     Reranked,
@@ -28,7 +30,7 @@ from codekin.search import (
     Status,
     UpdateProgress,
     default_location,
-    search_together,
+    first_stage,
 )
 from codekin.serve.batching import SharedEmbedders
 from codekin.source import DEFAULT_MAX_BYTES, decode
@@ -51,12 +53,16 @@ class Hit:
 class Answer:
     """The best chunks, best first; whether they answer; the repositories whose index is not yet whole.
 
-    `reranked` is what a second stage did, where there was one.
+    `left_out` says what is wrong with repositories that could not be asked, a line each. `again` takes a second stage's
+    scores of the first m hits, (m,) float32, and what they weigh, and gives the hits in the order of both; `reranked`
+    is what that stage did, where there was one.
     """
 
     hits: list[Hit]
     answered: bool
     indexing: list[str]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    again: Callable[[NDArray[np.float32], float], list[Hit]] | None = None
     reranked: Reranked | None = None
 
 
@@ -165,15 +171,14 @@ class Repositories:
     ) -> Answer:
         """The best chunks of `repositories` (default: all) together; see `CodeIndex.search` for the rest.
 
-        Raises InputError for the name of no repository, and what `CodeIndex.search` raises.
+        Those that cannot be asked are left out; where none can, StoreError says why. Raises InputError for the name of
+        no repository, and what `CodeIndex.search` raises.
         """
         chosen = self._chosen(repositories)
-        with _Asking(chosen):
-            indexes = [repository.index for repository in chosen.values()]
-            names = {id(repository.index): name for name, repository in chosen.items()}
+        with _Asking(chosen) as asking:
             find = partial(
-                search_together,
-                indexes,
+                first_stage,
+                asking.indexes,
                 query,
                 mode=mode,
                 task=task,
@@ -181,10 +186,22 @@ class Repositories:
                 include=include,
                 exclude=exclude,
                 anyway=anyway,
+                on_skip=asking.leave_out,
             )
-            hits = [Hit(names[id(index)], result) for index, result in _found_inside(find, top)]
-            answered = bool(hits) and any(index.answered for index in indexes)
-        return Answer(hits, answered, self._indexing(chosen))
+            first = _inside(find, top)
+            asking.check()
+            answered = any(index.answered for index, _ in first.found)
+
+        def hits(found: Sequence[tuple[CodeIndex, Result]]) -> list[Hit]:
+            return [Hit(asking.names[id(index)], result) for index, result in found[:top]]
+
+        return Answer(
+            hits(first.found),
+            answered,
+            self._indexing(chosen),
+            asking.left_out,
+            lambda second, weight: hits(first.again(second, weight)),
+        )
 
     def related(
         self,
@@ -200,14 +217,15 @@ class Repositories:
     ) -> Answer:
         """The chunks of a repository that are most like the one at a line of a file; see `CodeIndex.related`."""
         chosen = self._chosen([repository])
-        with _Asking(chosen):
+        with _Asking(chosen) as asking:
+            asking.check()
             index = chosen[repository].index
             _check_inside(index.root, path)
             find = partial(
                 index.related, path, line, task=task, languages=languages, include=include, exclude=exclude
             )
-            found = _found_inside(lambda wanted: [(index, result) for result in find(wanted)], top)
-        hits = [Hit(repository, result) for _, result in found]
+            found = find(top)
+        hits = [Hit(repository, result) for result in found if _is_inside(index.root, result.path)]
         return Answer(hits, bool(hits), self._indexing(chosen))
 
     def status(self) -> list[RepositoryStatus]:
@@ -258,18 +276,33 @@ class Repositories:
 
 
 class _Asking(ExitStack):
-    """Fresh repositories, held by this thread.
+    """Fresh repositories, held by this thread: their `indexes`, and the `names` of these by their identity.
 
-    All threads take them in the same order, so that no two wait for each other.
+    All threads take them in the same order, so that no two wait for each other. `left_out` are those that cannot be
+    asked, and why.
     """
 
     def __init__(self, chosen: dict[str, _Repository]) -> None:
         super().__init__()
+        self.indexes: list[CodeIndex] = []
+        self.names = {id(repository.index): name for name, repository in chosen.items()}
+        self.left_out: dict[str, str] = {}
         updates = [repository.freshen() for repository in chosen.values()]
-        for repository, update in zip(chosen.values(), updates, strict=True):
-            repository.wait(update)
-        for repository in chosen.values():
-            self.enter_context(repository.lock)
+        for (name, repository), update in zip(chosen.items(), updates, strict=True):
+            if problem := repository.wait(update):
+                self.left_out[name] = problem
+        for name, repository in chosen.items():
+            if name not in self.left_out:
+                self.enter_context(repository.lock)
+                self.indexes.append(repository.index)
+
+    def leave_out(self, index: CodeIndex, error: CodekinError) -> None:
+        self.left_out[self.names[id(index)]] = str(error)
+
+    def check(self) -> None:
+        """Raises StoreError, with what is wrong with the first, where none can be asked."""
+        if self.names and len(self.left_out) == len(self.names):
+            raise StoreError(next(iter(self.left_out.values())))
 
 
 class _EndedError(Exception):
@@ -325,15 +358,14 @@ class _Repository:
                 self._update = self._thread.submit(self._bring_up_to_date)
             return self._update
 
-    def wait(self, update: Future[None] | None) -> None:
+    def wait(self, update: Future[None] | None) -> str:
         """Waits until an update is done, or has had its time.
 
-        Raises StoreError where it failed and there is nothing to answer from.
+        Returns what it failed at where there is nothing to answer from, else "".
         """
         if update:
             wait([update], max(0.0, self._began + _PATIENCE_SECONDS - time.monotonic()))
-        if self._problem and not self.is_searchable:
-            raise StoreError(self._problem)
+        return self._problem if self._problem and not self.is_searchable else ""
 
     def _bring_up_to_date(self) -> None:
         rest = 0.0
@@ -358,17 +390,15 @@ class _Repository:
         self._has_chunks = self._has_chunks or progress.files > 0
 
 
-def _found_inside(
-    find: Callable[[int], list[tuple[CodeIndex, Result]]], top: int
-) -> list[tuple[CodeIndex, Result]]:
-    """The best `top` of what `find` has when it is asked for so many, but for links that lead out of their folders."""
+def _inside(find: Callable[[int], FirstStage], top: int) -> FirstStage:
+    """What `find` has when it is asked for so many that `top` are left without links that lead out of their folders."""
     wanted = top
     while True:
-        found = find(wanted)
-        inside = [(index, result) for index, result in found if _is_inside(index.root, result.path)]
-        if len(inside) >= top or len(found) < wanted:
-            return inside[:top]
-        wanted += len(found) - len(inside)
+        first = find(wanted)
+        dropped = first.keep(lambda index, result: _is_inside(index.root, result.path))
+        if not dropped or len(first.found) >= top or len(first.found) + dropped < wanted:
+            return first
+        wanted += dropped
 
 
 def _is_inside(root: Path, path: str) -> bool:

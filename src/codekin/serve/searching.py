@@ -115,15 +115,24 @@ class Rescored(BaseModel):
     problem: str
 
 
+class LeftOut(BaseModel):
+    """A repository that could not be asked, and why."""
+
+    repository: str
+    problem: str
+
+
 class SearchAnswer(BaseModel):
     """The best chunks; `indexing` names repositories whose index is still being made.
 
-    `rerank` is there where a second stage was asked for.
+    `left_out` are those that could not be asked, such as one whose index is of a model that is not installed; `rerank`
+    is there where a second stage was asked for.
     """
 
     object: Literal["list"]
     answered: bool
     indexing: list[str]
+    left_out: list[LeftOut]
     elapsed_ms: float
     rerank: Rescored | None = None
     results: list[Found]
@@ -284,19 +293,23 @@ def _told(answer: Answer, query: str, began: float) -> str:
     """
     told = {
         "object": "list",
-        "answered": answer.answered,
-        "indexing": answer.indexing,
+        **about(answer),
         "elapsed_ms": 0.0,
-        **reranked(answer),
         "results": [_found(hit, query) for hit in answer.hits],
     }
     told["elapsed_ms"] = round(1000 * (time.perf_counter() - began), 2)
     return json.dumps(told)
 
 
-def reranked(answer: Answer) -> dict[str, Any]:
-    """The member that says what the second stage did, where there was one."""
-    return {"rerank": asdict(answer.reranked)} if answer.reranked else {}
+def about(answer: Answer) -> dict[str, Any]:
+    """What is to be known of an answer's results; of the second stage, where there was one."""
+    left_out = [{"repository": name, "problem": problem} for name, problem in answer.left_out.items()]
+    return {
+        "answered": answer.answered,
+        "indexing": answer.indexing,
+        "left_out": left_out,
+        **({"rerank": asdict(answer.reranked)} if answer.reranked else {}),
+    }
 
 
 def _found(hit: Hit, query: str) -> dict[str, Any]:

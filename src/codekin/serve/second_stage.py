@@ -14,19 +14,17 @@ from numpy.typing import NDArray
 from codekin.embed import VectorCache
 from codekin.errors import ModelError
 from codekin.rerank import DEFAULT_RERANKER, Reranker, open_reranker
-from codekin.search import CANDIDATES, Reranked, Result, SecondStage
+from codekin.search import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.serve.batching import BusyError
 from codekin.serve.logs import LOGGER
 from codekin.serve.names import ServedName
-from codekin.serve.repositories import Answer, Hit
+from codekin.serve.repositories import Answer
 from codekin.serve.threads import Threads
 from codekin.tasks import Task
 
 _MOST_WAITING = 64
 _SLICE = 32  # texts of a request that are scored before others have their turn
 _PAUSE_SECONDS = 10.0  # after a model that could not be loaded
-
-_Found = list[tuple[str, Result]]
 
 
 class SharedStage:
@@ -92,13 +90,13 @@ class SharedStage:
         """The best `top` of an answer, of which `candidates` are scored, and what came of it."""
         began = time.monotonic()
         seconds = min(budget or self._budget, self._longest)
-        found = [(hit.repository, hit.result) for hit in answer.hits]
+        found = [hit.result for hit in answer.hits]
 
-        def score(reranker: Reranker) -> tuple[_Found, Reranked] | None:
+        def score(reranker: Reranker) -> tuple[NDArray[np.float32], Reranked] | None:
             left = began + seconds - time.monotonic()
             if left <= 0:
                 return None
-            return SecondStage(reranker, candidates=candidates, budget=left).rerank(query, found, task)
+            return SecondStage(reranker, candidates=candidates, budget=left).score(query, found, task)
 
         problem = f"no time for it in {seconds:g} s"
         scored = None
@@ -109,15 +107,16 @@ class SharedStage:
             pass
         except (ModelError, BusyError) as error:
             problem = str(error)
+        second = np.empty(0, np.float32)
         if scored is None:
-            found = [(name, replace(result, first_score=result.score)) for name, result in found]
             done = Reranked(self.name.id, min(candidates, len(found)), 0, time.monotonic() - began, problem)
         else:
-            found, done = scored
+            second, done = scored
             missed = problem if done.candidates > done.scored == 0 else ""
             done = replace(done, model=self.name.id, problem=done.problem or missed)
         self.on_reranked(done)
-        return replace(answer, hits=[Hit(*one) for one in found[:top]], reranked=done)
+        hits = answer.again(second, WEIGHT) if answer.again else answer.hits
+        return replace(answer, hits=hits[:top], reranked=done)
 
     async def score(self, query: str, texts: Sequence[str], task: Task) -> NDArray[np.float32]:
         """(n,) float32: the model's scores, a higher one for a better answer.

@@ -24,16 +24,18 @@ let lit = [];  // the results, as the map lights them up
 /* The sides that are compared: for each its title, and what is asked for. */
 function sides() {
   if (state.near) return [{}];
-  const own = { mode: state.mode };
-  const [mode, model] = state.beside.split("|");
+  const own = { mode: state.mode, rerank: Boolean(state.rerank) };
+  const [mode, model, rerank] = state.beside.split("|");
   if (!state.beside) return [own];
-  return [{ ...own, title: MODES[state.mode] }, { mode, model: model || null, title: [MODES[mode], model].filter(Boolean).join(", ") }];
+  return [own, { mode, model: model || null, rerank: Boolean(rerank) }].map((side) => ({ ...side, title: titled(side) }));
 }
+
+const titled = ({ mode, model, rerank }) => [MODES[mode], model, rerank && "reranked"].filter(Boolean).join(", ");
 
 function wanted(side) {
   const filters = { top, languages: state.lang ? [state.lang] : [], ...globs(state.path) };
   if (state.near) return ["/page/related", { repository: state.nearIn, path: state.near, line: Number(state.nearLine), ...filters }];
-  return ["/page/search", { query: state.q, repositories: state.in ? [state.in] : [], mode: side.mode, model: side.model ?? null, anyway, ...filters }];
+  return ["/page/search", { query: state.q, repositories: state.in ? [state.in] : [], mode: side.mode, model: side.model ?? null, rerank: side.rerank, anyway, ...filters }];
 }
 
 /* Asks for what the state says, and shows it. */
@@ -112,6 +114,16 @@ function verdict(answer, answers) {
     const few = answers.length > 1 ? "" : `${count(answer.results.length, "result")} in ${Math.round(answer.elapsed_ms)} ms`;
     words.replaceChildren(answer.answered ? few : "Nothing here answers that; this is what is nearest.");
   }
+  const notes = new Set(answers.flatMap((each) => [...each.left_out.map((one) => `${one.repository} is left out: ${one.problem}`), second(each.rerank)]));
+  for (const note of notes) if (note) words.append(make("span", { class: "note" }, note));
+}
+
+/* What the second stage did, if there was one. */
+function second(done) {
+  if (!done?.candidates) return "";
+  if (done.problem) return `Not reranked: ${done.problem}`;
+  const some = done.scored < done.candidates ? `the best ${done.scored} of ${done.candidates}` : `the best ${done.scored}`;
+  return `${done.model} has scored ${some} in ${Math.round(1000 * done.seconds)} ms`;
 }
 
 function light(answers) {
@@ -143,6 +155,7 @@ function settle() {
   at("query").value = state.q;
   at("path").value = state.path;
   for (const [name, value] of [["repository", state.in], ["language", state.lang], ["beside", state.beside]]) choose(at(name), value);
+  at("rerank").checked = Boolean(state.rerank);
   for (const radio of document.querySelectorAll("#mode input")) radio.checked = radio.value === state.mode;
   search();
   source.show();
@@ -214,11 +227,16 @@ function fill(name, options, chosen) {
   choose(select, chosen);
 }
 
-/* What an answer can stand beside: another way of ranking, or one of the further models. */
-function fillBeside(models) {
-  const modes = Object.entries(MODES).map(([mode, label]) => [`${mode}|`, label.toLowerCase()]);
-  const others = models.flatMap((model) => ["hybrid", "semantic"].map((mode) => [`${mode}|${model}`, `${model}, ${MODES[mode].toLowerCase()}`]));
-  fill("beside", [["", "nothing"], ...modes, ...others], state.beside);
+/* What an answer can stand beside: another way of ranking, the second stage, or one of the further models. */
+function fillBeside({ beside, reranker }) {
+  at("rerank-label").hidden = !reranker && !state.rerank;
+  at("rerank-label").title = reranker ? `The best are scored again by ${reranker}` : "";
+  const sides = [["", "nothing"]];
+  const add = (side, mode) => sides.push([side, titled({ mode, model: side.split("|")[1], rerank: side.split("|")[2] }).replace(/^[MW]/, (letter) => letter.toLowerCase())]);
+  for (const mode of Object.keys(MODES)) add(`${mode}|`, mode);
+  if (reranker) for (const mode of Object.keys(MODES)) add(`${mode}||1`, mode);
+  for (const model of beside) for (const mode of ["hybrid", "semantic"]) add(`${mode}|${model}`, mode);
+  fill("beside", sides, state.beside);
 }
 
 /* The map -------------------------------------------------------------------------------------------------------- */
@@ -319,6 +337,7 @@ at("repository").addEventListener("change", () => {
   if (state.in) drawMap(state.in);
 });
 at("language").addEventListener("change", () => changed({ lang: at("language").value }));
+at("rerank").addEventListener("change", () => changed({ rerank: at("rerank").checked ? 1 : "" }));
 at("beside").addEventListener("change", () => changed({ beside: at("beside").value }));
 at("mode").addEventListener("change", (event) => changed({ mode: event.target.value }));
 at("map-switch").addEventListener("click", () => switchMap());
@@ -337,7 +356,7 @@ map.start({
   point: results.pointAt,
   open: (found) => openAt(found.repository, found.path, found.first),
 });
-fillBeside([]);
+fillBeside({ beside: [], reranker: null });
 ask("/page/models").then(fillBeside, (error) => notice(error.message));
 if (at("query").value) change({ q: at("query").value });  // typed before this ran
 settle();

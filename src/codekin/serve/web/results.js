@@ -23,7 +23,7 @@ function card(result, rank, ranks, act, several) {
     ...named(result.path, `:${result.start_line}–${result.end_line}`));
   const facts = make("p", { class: "facts" },
     result.symbol ? make("span", { class: "symbol" }, result.symbol) : null,
-    make("span", {}, result.language), make("span", { title: "score" }, result.score.toFixed(2)),
+    make("span", {}, result.language), make("span", { title: scored(result) }, result.score.toFixed(2)),
     ranks ? agreement(ranks.get(key(result)), rank) : null);
   const code = make("div", { class: "code" });
   const item = make("li", { class: "result" }, make("h3", {}, make("span", { class: "rank", "aria-hidden": "true" }, String(rank)), link), facts, code);
@@ -56,6 +56,12 @@ function card(result, rank, ranks, act, several) {
   item.addEventListener("pointerleave", () => act.point(null));
   item.addEventListener("focusin", () => act.point(key(result)));
   return item;
+}
+
+/* What a score is made of. */
+function scored({ first_score: first, second_score: second }) {
+  if (first === undefined) return "score";
+  return `score of both stages; the first gave ${first.toFixed(2)}, the second ${second === null ? "none" : second.toFixed(2)}`;
 }
 
 /* Where the other list has the same result. */

@@ -1,6 +1,6 @@
 /* What the page shows, as its address says it: a link to a page is a link to what is on it. */
 
-const KEPT = ["q", "in", "lang", "path", "mode", "beside", "near", "nearIn", "nearLine", "file", "fileIn", "line"];
+const KEPT = ["q", "in", "lang", "path", "mode", "rerank", "beside", "near", "nearIn", "nearLine", "file", "fileIn", "line"];
 const DEFAULTS = { mode: "hybrid" };
 
 export const state = read();
