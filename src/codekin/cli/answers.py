@@ -29,6 +29,7 @@ class Wanted:
     task: str
     context: int
     as_json: bool
+    wait: bool
     no_update: bool
     folder: Path | None
     store: str | None
@@ -43,6 +44,7 @@ class Wanted:
             "top": self.top,
             "task": self.task,
             "languages": self.languages,
+            "wait": self.wait,
             **options.split_globs(self.globs),
         }
 
@@ -63,6 +65,7 @@ def answering(default: Task) -> Callable[[Callable[..., None]], Callable[..., No
             options.store,
             options.index_folder,
             options.no_update,
+            options.wait,
             options.as_json,
             options.context,
             options.task(default),
@@ -128,7 +131,8 @@ def answer(
     else:
         print_results(results, query, root.resolve(), root, wanted.context, color=colored)
         if sys.stderr.isatty():
-            print(f"{count(len(results), 'result')} in {duration(elapsed)}", file=sys.stderr)
+            more = f"; --wait asks {visible(index.did_without)} as well" if index.did_without else ""
+            print(f"{count(len(results), 'result')} in {duration(elapsed)}{more}", file=sys.stderr)
     raise SystemExit(0 if results else 1)
 
 

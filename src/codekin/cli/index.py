@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codekin.cli import options
-from codekin.cli.terminal import count, duration
-from codekin.errors import MissingExtraError
+from codekin.cli.terminal import count, duration, visible
+from codekin.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from codekin.search import CodeIndex, UpdateReport
+
+_NICENESS = 10  # of an upgrade: others' work comes first
 
 
 @click.command()
@@ -22,6 +26,13 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Stay, and follow every change.")
 @click.option("-v", "--verbose", is_flag=True, help="List what is skipped, and why.")
 @options.model
+@click.option(
+    "--upgrade",
+    "stronger",
+    metavar="MODEL",
+    help="Fill in the vectors of a stronger model beside those of the index's own, which answers meanwhile; "
+    "--dimensions and --dtype are then this one's. What was interrupted goes on; none removes them.",
+)
 @click.option(
     "--dimensions",
     type=click.IntRange(min=1),
@@ -38,6 +49,7 @@ def index(
     watch: bool,
     verbose: bool,
     model: str | None,
+    stronger: str | None,
     dimensions: int | None,
     dtype: str | None,
     folder: Path | None,
@@ -51,14 +63,45 @@ def index(
     """
     from codekin.cli.progress import tell_skipped, update_index
 
-    with options.open_index(
-        path, folder, max_size, store=store, model=model, dimensions=dimensions, dtype=dtype
-    ) as code_index:
+    if stronger and watch:
+        raise InputError("--upgrade and --watch are two commands: each stays until it is done")
+    sizes = {"dimensions": dimensions, "dtype": dtype}
+    own = {} if stronger else sizes
+    with options.open_index(path, folder, max_size, store=store, model=model, **own) as code_index:
         report = update_index(code_index, rebuild=rebuild)
         tell_skipped(report, each=verbose)
         print(_summary(report), flush=True)
+        if stronger == "none":
+            code_index.end_upgrade()
+        elif stronger:
+            _upgrade(code_index, stronger, sizes)
         if watch:
             _follow(path, code_index)
+
+
+def _upgrade(code_index: CodeIndex, model: str, sizes: dict[str, Any]) -> None:
+    """Fills in the stronger model's vectors, when the machine has nothing better to do; Ctrl-C pauses it."""
+    from codekin.cli.meter import Counting
+
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    with Counting("upgrading") as meter:
+        try:
+            report = code_index.upgrade(
+                model, **sizes, progress=lambda now: meter(now.chunks, now.chunks_total)
+            )
+        except KeyboardInterrupt:
+            meter.close()
+            if held := code_index.status().upgrade:
+                done = f"{held.chunks:,} of {count(held.chunks_total, 'chunk')}"
+                print(f"codekin: paused at {done}; the same command goes on", file=sys.stderr)
+            raise
+    done = f"{report.chunks:,} of {count(report.chunks_total, 'chunk')}"
+    left = "; the others' files have changed: the same command takes them in"
+    print(
+        f"{done} upgraded to {visible(report.model)}, {report.chunks_embedded:,} in {duration(report.seconds)}"
+        f"{left if report.chunks < report.chunks_total else ''}"
+    )
 
 
 def _follow(path: Path, code_index: CodeIndex) -> None:

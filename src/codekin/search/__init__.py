@@ -7,7 +7,17 @@ from codekin.search.index import CodeIndex, FirstStage, default_location, first_
 from codekin.search.known import KnownIndex, known_indexes
 from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
-from codekin.search.results import Mode, Result, Skipped, Status, UpdateProgress, UpdateReport
+from codekin.search.results import (
+    Mode,
+    Result,
+    Skipped,
+    Status,
+    UpdateProgress,
+    UpdateReport,
+    UpgradeProgress,
+    UpgradeReport,
+    UpgradeStatus,
+)
 from codekin.search.second_stage import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
 
@@ -30,6 +40,10 @@ __all__ = [
     "Status",
     "UpdateProgress",
     "UpdateReport",
+    "UpgradeProgress",
+    "UpgradeReport",
+    "UpgradeStatus",
+    "count_shown",
     "default_location",
     "first_stage",
     "known_indexes",

@@ -132,9 +132,7 @@ class Extractor:
         if known and known.digest == digest:
             found.same.append(file)
             return None
-        text = decode(data)
-        chunks = [] if text is None else chunk(text, file.language)
-        texts = [embedded_text(file.path, part.symbol, part.text) for part in chunks]
+        chunks, texts = _cut(file.path, file.language, data)
         digests = [_digest(part.encode("utf-8", "surrogatepass")) for part in texts]
         return _Read(file, digest, chunks, texts, digests)
 
@@ -181,6 +179,22 @@ def _read_bytes(path: Path, limit: int) -> tuple[bytes, int, int]:
         data = file.read(limit + 1)
         settled = len(data) == before.st_size and before.st_mtime_ns < time.time_ns() - _SETTLED_NS
     return data, before.st_size, before.st_mtime_ns if settled else _UNSETTLED
+
+
+def embedded_texts(root: Path, path: str, size: int, language: str, digest: bytes) -> list[str] | None:
+    """What the vectors of a file's chunks are made of; None where it no longer has the content of that digest."""
+    try:
+        data, _, _ = _read_bytes(root / path, size)
+    except OSError:
+        return None
+    return _cut(path, language, data)[1] if _digest(data) == digest else None
+
+
+def _cut(path: str, language: str, data: bytes) -> tuple[list[Chunk], list[str]]:
+    """A file's chunks, and what their vectors are made of."""
+    text = decode(data)
+    chunks = [] if text is None else chunk(text, language)
+    return chunks, [embedded_text(path, part.symbol, part.text) for part in chunks]
 
 
 def embedded_text(path: str, symbol: str, text: str) -> str:

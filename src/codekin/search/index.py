@@ -20,15 +20,17 @@ from platformdirs import user_cache_path
 
 from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError, StoreError
-from codekin.search import indexing, ranking
+from codekin.search import indexing, ranking, upgrading
 from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
+from codekin.search.demand import note_shown
 from codekin.search.indexing import Progress
+from codekin.search.mixed import Upgrade
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
 from codekin.search.ranking import Query, Scores, Signals
-from codekin.search.results import Mode, Result, Status, UpdateReport
+from codekin.search.results import Mode, Result, Status, UpdateReport, UpgradeReport
 from codekin.search.second_stage import Reranked, SecondStage
-from codekin.search.store import Store, delete
+from codekin.search.store import FILE_NAME, Store, delete
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES
 from codekin.tasks import Task
@@ -36,6 +38,8 @@ from codekin.tasks import Task
 if TYPE_CHECKING:
     from codekin.search.cluster.store import ClusterStore
     from codekin.search.stores import IndexView
+
+_SHOWN = 10  # results of a search that say which files are searched for
 
 
 class CodeIndex:
@@ -96,6 +100,7 @@ class CodeIndex:
         self._load = load
         self._opened: Store | ClusterStore | None = None
         self._view: IndexView | None = None
+        self._upgrade = Upgrade(load)
         self.weights = ranking.WEIGHTS
         self.answered = False
         self.reranked: Reranked | None = None
@@ -113,6 +118,7 @@ class CodeIndex:
         if self._opened:
             self._opened.close()
         self._opened = self._view = None
+        self._upgrade.forget()
 
     @property
     def _store(self) -> Store | ClusterStore:
@@ -135,6 +141,11 @@ class CodeIndex:
         return self._store
 
     @property
+    def did_without(self) -> str:
+        """The model of an upgrade that the last search did without, since it is not at hand; "" where there is none."""
+        return self._upgrade.missing
+
+    @property
     def writable(self) -> bool:
         """Whether the index can be updated; one that cannot (a read-only folder) still answers as it stands."""
         return self._store.writable
@@ -145,18 +156,26 @@ class CodeIndex:
         Every half megabyte of source (with a transformer, what it embeds in some seconds) is one transaction: an
         update that is killed leaves what it had committed, and the next one goes on from there. `rebuild` starts
         from nothing, a damaged index included, with the model and size that are asked for or else those that it
-        had. Files that cannot be read are reported, not raised. Raises StoreError where the index cannot be written.
+        had; an upgrade begins again. Files that cannot be read are reported, not raised. Raises StoreError where the
+        index cannot be written.
         """
         if rebuild:
-            known = None
+            known = upgraded = None
             with suppress(StoreError):
                 known = self._store.model()
+                upgraded = self._database.upgrade() if self._address is None else None
+            if upgrading.is_running(self._folder / FILE_NAME):
+                raise StoreError(
+                    f"the index in {self._folder} is being upgraded; pause that before a rebuild"
+                )
             model = self._new_model(known)
             self.close()
             if self._address is None:
                 delete(self._folder)
             with self._store.writing():
                 self._start(model)
+            if upgraded:
+                self._database.begin_upgrade(upgraded)
         model = self._settled_model()
         self._stale = False
         return indexing.update(
@@ -166,6 +185,39 @@ class CodeIndex:
             max_bytes=self._max_bytes,
             progress=progress,
         )
+
+    def upgrade(
+        self,
+        model: str,
+        *,
+        dimensions: int | None = None,
+        dtype: str | None = None,
+        progress: upgrading.Progress | None = None,
+    ) -> UpgradeReport:
+        """Fills in the vectors of a stronger model beside those that the index is made with, chunk by chunk.
+
+        First come the files that searches have shown most, then those that the rest of the folder names most. Every
+        few seconds are one transaction: a run that is ended, in whatever way, leaves what it had committed, and the
+        next one goes on from there. Searches and updates go on meanwhile; a file that changes keeps the vectors of the
+        chunks that stay and waits for the others. `dimensions` and `dtype` are the stronger model's. Another model
+        than before begins anew.
+
+        Raises ModelError and InputError as `Embedder` does, InputError for the model that the index is made with, and
+        StoreError where another process is at it or the index cannot be written.
+        """
+        if self._stale:
+            self.update()
+        asked = Asked(absolute(model), dimensions, dtype)
+        return upgrading.run(
+            self.root,
+            self._database,
+            open_model(asked, self._database.upgrade(), f"codekin index --upgrade {model}", self._load),
+            progress,
+        )
+
+    def end_upgrade(self) -> None:
+        """Removes an upgrade with all its vectors."""
+        self._database.drop_upgrade()
 
     def search(
         self,
@@ -178,6 +230,7 @@ class CodeIndex:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         anyway: bool = False,
+        wait: bool = False,
         rerank: SecondStage | None = None,
     ) -> list[Result]:
         """The `top` chunks that answer `query` best, best first; scores are comparable within one answer.
@@ -185,7 +238,9 @@ class CodeIndex:
         `mode` says which lists of candidates are ranked: nearest vectors, BM25, or both. `languages` keeps files of
         these languages; `include` and `exclude` are globs as in .gitignore, relative to the root. With vectors of a
         calibrated model (`codekin calibrate`) there are no results where nothing in the folder answers, unless `anyway`
-        asks for the nearest; `answered` then says so. `rerank` has a stronger model score the best again; `reranked`
+        asks for the nearest; `answered` then says so. The vectors of an upgrade count once its model is at hand: a
+        static one at once, a transformer when it has been loaded beside the second search, or for a search that is to
+        `wait`; `did_without` then names it. `rerank` has a stronger model score the best again; `reranked`
         then says what came of it. Raises InputError for an empty query, an unknown mode, task or language, or a bad
         glob.
         """
@@ -199,6 +254,7 @@ class CodeIndex:
             include=include,
             exclude=exclude,
             anyway=anyway,
+            wait=wait,
             rerank=rerank,
         )
         return [result for _, result in found]
@@ -213,10 +269,11 @@ class CodeIndex:
         languages: Sequence[str] = (),
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        wait: bool = False,
     ) -> list[Result]:
         """The chunks most like the one at `line` (from 1) of `path` (relative to the root), itself left out.
 
-        Filters are those of `search`. Raises InputError where the index knows no such place.
+        Filters are those of `search`, and so is `wait`. Raises InputError where the index knows no such place.
         """
         _check(top)
         task = Task.parse(task)
@@ -224,7 +281,10 @@ class CodeIndex:
             row = view.row_at(path, line)
             model = self._current_model()
             text = view.results([row], [0.0], self.root)[0].text
-            vector = model.query(text, task) if model else None
+            vector = None
+            if model:
+                vector = model.query(text, task)
+                view = self._upgrade.joined(self._store, view, text, task, {}, wait=wait)
             kept = view.kept(languages, include, exclude)
             # One more than is asked for, where the chunk itself is among them.
             rows, signals = view.candidates(
@@ -252,6 +312,7 @@ class CodeIndex:
             dimensions=model.dimensions if model else None,
             bytes=size,
             updated_at=updated_at,
+            upgrade=upgrading.status(self._store) if isinstance(self._store, Store) else None,
         )
 
     def contents(self) -> Contents:
@@ -363,6 +424,7 @@ def search_together(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     anyway: bool = False,
+    wait: bool = False,
     rerank: SecondStage | None = None,
     on_skip: OnSkip | None = None,
 ) -> list[tuple[CodeIndex, Result]]:
@@ -396,6 +458,8 @@ def search_together(
     hit = {id(index) for index, _ in found}
     for index in indexes:
         index.answered = index.answered and id(index) in hit
+        if isinstance(index._store, Store) and index.writable:
+            note_shown(index._store.location, {result.path for of, result in found[:_SHOWN] if of is index})
         index.reranked = reranked
     return found
 
@@ -419,6 +483,7 @@ def first_stage(
     mode, task = Mode.parse(mode), Task.parse(task)
     parsed = ranking.parse(query)
     made: dict[ModelRecord, NDArray[np.int8]] = {}
+    upgraded: dict[ModelRecord, NDArray[np.int8] | None] = {}
     parts = []
     with ExitStack() as stack:
         for index in indexes:
@@ -433,6 +498,7 @@ def first_stage(
                     if record not in made:
                         made[record] = model.query(query, task)
                     vector = made[record]
+                view = index._upgrade.joined(index._store, view, query, task, upgraded, wait=wait)
                 find = partial(
                     view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC
                 )

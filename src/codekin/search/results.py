@@ -84,10 +84,59 @@ class UpdateReport:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeProgress:
+    """How far an upgrade is: `chunks` of `chunks_total` are done; the `path` of the last one's file."""
+
+    chunks: int
+    chunks_total: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeReport:
+    """What a run of an upgrade did: `chunks_embedded` in `seconds`; in all `chunks` of `chunks_total` are done.
+
+    Those that are left have changed, or cannot be read: the next update and the next run take them in.
+    """
+
+    model: str
+    chunks_embedded: int
+    chunks: int
+    chunks_total: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeStatus:
+    """An upgrade as it stands: `chunks` of `chunks_total` have vectors of `model`, whether a process is `running` it,
+    and how many it did a second when it last ran, None before that."""
+
+    model: str
+    dimensions: int
+    chunks: int
+    chunks_total: int
+    running: bool
+    per_second: float | None
+
+    @property
+    def share(self) -> float:
+        """What is done, from 0 to 1."""
+        return self.chunks / self.chunks_total if self.chunks_total else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long a process that runs it will take; None where none does."""
+        if not self.running or not self.per_second:
+            return None
+        return (self.chunks_total - self.chunks) / self.per_second
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds.
 
-    `model`, `dimensions` and `updated_at` are None before the folder is indexed, `bytes` where the store is shared.
+    `model`, `dimensions` and `updated_at` are None before the folder is indexed, `bytes` where the store is shared,
+    `upgrade` where there is none.
     """
 
     root: Path
@@ -99,3 +148,4 @@ class Status:
     dimensions: int | None
     bytes: int | None
     updated_at: float | None
+    upgrade: UpgradeStatus | None = None

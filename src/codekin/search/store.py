@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import StoreError
-from codekin.search import segments
+from codekin.search import segments, stronger
 from codekin.search.coarse import Partition, nearest_centres
 from codekin.search.contents import Contents, read_contents, read_partition
 from codekin.search.lexical import Field, Postings
 from codekin.search.model import ModelRecord
 from codekin.search.segments import Matches
+from codekin.search.stronger import Upgraded, Waiting
 
 FILE_NAME = "index.sqlite"
 _VERSION = 4
@@ -223,6 +225,26 @@ class Store:
         with self._decoding():
             return segments.matches(self._db, contents.segments, term, fields, len(contents.row_of))
 
+    def upgrade(self) -> ModelRecord | None:
+        """The model of the upgrade, None where there is none."""
+        with self._decoding():
+            return stronger.model(self._db)
+
+    def upgraded(self, known: Upgraded | None) -> Upgraded | None:
+        """The stronger vectors, None where there is no upgrade; call inside `reading`."""
+        with self._decoding():
+            return stronger.read(self._db, known)
+
+    def upgraded_count(self) -> int:
+        """How many chunks have stronger vectors."""
+        with self._errors("read"):
+            return stronger.count(self._db)
+
+    def waiting(self) -> list[Waiting]:
+        """The files of which chunks have none yet."""
+        with self._decoding():
+            return stronger.waiting(self._db)
+
     def sizes(self) -> tuple[int, dict[str, int], int, float | None]:
         """Files, chunks by language, bytes on disk, and when the index last changed (Unix seconds)."""
         with self._errors("read"):
@@ -242,8 +264,11 @@ class Store:
     # ---- writing
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction: all of what is written inside is kept, or nothing."""
+    def writing(self, *, is_change: bool = True) -> Iterator[None]:
+        """One transaction: all of what is written inside is kept, or nothing.
+
+        `is_change` false leaves the generation: what readers hold of files and chunks is as it was.
+        """
         if not self.writable:
             raise StoreError(
                 f"cannot update the index at {self.location}: it cannot be written; --no-update searches it as it is"
@@ -252,10 +277,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute(
-                    "INSERT INTO meta VALUES ('generation', 1)"
-                    " ON CONFLICT (key) DO UPDATE SET value = value + 1"
-                )
+                if is_change:
+                    self._db.execute(
+                        "INSERT INTO meta VALUES ('generation', 1)"
+                        " ON CONFLICT (key) DO UPDATE SET value = value + 1"
+                    )
                 self._db.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -267,9 +293,13 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings.items())
 
     def start(self, model: ModelRecord) -> ModelRecord:
-        """Removes every file, chunk and posting: from here on, `since`, vectors are those of the model."""
+        """Removes every file, chunk and posting: from here on, `since`, vectors are those of the model.
+
+        An upgrade stays, and begins again.
+        """
         for table in ("files", "chunks", "vectors", "cells", "partition", "segments", "postings", "model"):
             self._db.execute(f"DELETE FROM {table}")
+        self._db.execute("DELETE FROM stronger")
         model = replace(model, since=self.generation() + 1)
         self._db.execute(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, ?, ?)", astuple(model))
         return model
@@ -282,19 +312,26 @@ class Store:
 
     def remove(self, paths: Sequence[str]) -> None:
         """Removes files with their chunks; their postings go when their segment is merged."""
+        self._remove(paths)
+
+    def _remove(self, paths: Sequence[str]) -> dict[bytes, bytes]:
+        """Removes files; returned are the stronger vectors that they had, by the chunks' digests."""
         keys = [(os.fsencode(path),) for path in paths]
+        with self._decoding():
+            upgraded = stronger.remove(self._db, keys) if stronger.model(self._db) else {}
         for table in ("chunks", "vectors", "cells"):
             self._db.executemany(
                 f"DELETE FROM {table} WHERE file = (SELECT id FROM files WHERE path = ?)", keys
             )
         self._db.executemany("DELETE FROM files WHERE path = ?", keys)
+        return upgraded
 
     def replace(self, files: Sequence[FileChunks], postings: Postings) -> None:
         """Puts files in the place of what was known of them.
 
         `postings` count the chunks of `files` from 0 in their order.
         """
-        self.remove([file.path for file in files])
+        upgraded = self._remove([file.path for file in files])
         with self._decoding():
             base = int(self._db.execute("SELECT value FROM meta WHERE key = 'next_chunk'").fetchone()[0])
         first = base
@@ -320,8 +357,35 @@ class Store:
                 self._db.execute("INSERT INTO cells VALUES (?, ?)", (row, cells.tobytes()))
             first += len(file.spans)
         self.set_meta(next_chunk=first)
+        if upgraded:
+            digests = chain.from_iterable(file.chunk_digests for file in files)
+            numbered = ((base + place, upgraded.get(digest)) for place, digest in enumerate(digests))
+            stronger.put(self._db, ((number, row) for number, row in numbered if row is not None))
         with self._decoding():
             segments.add(self._db, base, postings, self._alive)
+
+    def begin_upgrade(self, model: ModelRecord) -> ModelRecord:
+        """Vectors that are put from here on are the model's; those of another one go."""
+        with self.writing(is_change=False):
+            return stronger.begin(self._db, model)
+
+    def drop_upgrade(self) -> None:
+        """Removes the upgrade and its vectors."""
+        with self.writing(is_change=False):
+            stronger.drop(self._db)
+
+    def put_upgraded(
+        self,
+        model: ModelRecord,
+        parts: Sequence[tuple[Waiting, NDArray[np.int64], NDArray[np.int8]]],
+        pace: float,
+    ) -> None:
+        """One transaction: the stronger vectors of places in files, made at so many a second."""
+        with self.writing(is_change=False):
+            if stronger.model(self._db) != model:
+                raise StoreError(f"another process has ended this upgrade of the index at {self.location}")
+            stronger.put_alive(self._db, parts)
+            self.set_meta(upgrade_pace=pace)
 
     def set_partition(self, contents: Contents, partition: Partition, cells: NDArray[np.uint16]) -> None:
         """Puts the vectors of `contents` into cells (n,): in the transaction in which they were read."""
@@ -407,7 +471,7 @@ def _create(db: sqlite3.Connection) -> None:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             db.execute(f'DROP TABLE "{table}"')
-        for statement in (_SCHEMA + segments.SCHEMA).split(";"):
+        for statement in (_SCHEMA + segments.SCHEMA + stronger.SCHEMA).split(";"):
             db.execute(statement)
         db.execute("INSERT INTO meta VALUES ('next_chunk', 0)")
         db.executemany(f"INSERT INTO model ({_MODEL}) VALUES (?, ?, ?, ?, '', 0)", models)
