@@ -447,6 +447,7 @@ def search_together(
         include=include,
         exclude=exclude,
         anyway=anyway,
+        wait=wait,
         on_skip=on_skip,
     )
     found = first.found
@@ -475,6 +476,7 @@ def first_stage(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     anyway: bool = False,
+    wait: bool = False,
     on_skip: OnSkip | None = None,
 ) -> FirstStage:
     """`search_together` without a second stage."""
@@ -498,7 +500,7 @@ def first_stage(
                     if record not in made:
                         made[record] = model.query(query, task)
                     vector = made[record]
-                view = index._upgrade.joined(index._store, view, query, task, upgraded, wait=wait)
+                    view = index._upgrade.joined(index._store, view, query, task, upgraded, wait=wait)
                 find = partial(
                     view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC
                 )
