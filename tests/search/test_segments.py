@@ -81,7 +81,7 @@ def test_every_chunk_in_use_is_found_whatever_was_merged(
     ids = {segment for (segment,) in db.execute("SELECT id FROM segments")}
     assert {number >> 32 for (number,) in db.execute("SELECT id FROM postings")} == ids
     assert stored == sum(
-        len(lexical.postings_of(data)) for (data,) in db.execute("SELECT data FROM postings")
+        len(lexical.postings_of([data])) for (data,) in db.execute("SELECT data FROM postings")
     )
 
 

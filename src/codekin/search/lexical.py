@@ -212,11 +212,18 @@ def matches(block: bytes, terms: Sequence[int]) -> list[tuple[NDArray[np.uint32]
     return found
 
 
-def postings_of(block: bytes) -> Postings:
-    """The postings that a block was made of."""
-    terms, ends, chunks, counts = _columns(block)
-    heads = np.repeat(np.array(terms, np.uint64), np.diff(np.array(ends, np.int64), prepend=0))
-    return heads << np.uint64(32) | chunks.astype(np.uint64) << np.uint64(8) | counts
+def postings_of(blocks: Iterable[bytes]) -> Postings:
+    """The postings that blocks were made of, one block after the other."""
+    columns = [_columns(block) for block in blocks]
+    if not columns:
+        return np.empty(0, np.uint64)
+    terms, ends, chunks, counts = (np.concatenate(column) for column in zip(*columns, strict=True))
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    firsts = np.cumsum([0, *(len(column[0]) for column in columns[:-1])])
+    sizes[firsts] = ends[firsts]  # each block counts from 0
+    heads: Postings = np.repeat(terms.astype(np.uint64) << np.uint64(32), sizes)
+    return heads | chunks.astype(np.uint64) << np.uint64(8) | counts
 
 
 def _columns(block: bytes) -> tuple[memoryview, memoryview, NDArray[np.uint32], NDArray[np.uint8]]:

@@ -114,12 +114,12 @@ def _taken(db: sqlite3.Connection, segment: int, bits: int, parts: int, part: in
     )
     ids = (segment << 32 | first, segment << 32 | last)
     rows = db.execute("SELECT data FROM postings WHERE id BETWEEN ? AND ? ORDER BY id", ids)
-    found = [lexical.postings_of(data) for (data,) in rows]
+    found = lexical.postings_of(data for (data,) in rows)
     if narrower >= 0:
         db.execute(
             "DELETE FROM postings WHERE id BETWEEN ? AND ?", ids
         )  # what is written next takes its room
-    return _of_range(np.concatenate(found) if found else np.empty(0, np.uint64), parts, part)
+    return _of_range(found, parts, part)
 
 
 def _of_range(postings: Postings, parts: int, part: int) -> Postings:
