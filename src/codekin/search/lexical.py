@@ -222,8 +222,10 @@ def postings_of(blocks: Iterable[bytes]) -> Postings:
     sizes[1:] -= ends[:-1]
     firsts = np.cumsum([0, *(len(column[0]) for column in columns[:-1])])
     sizes[firsts] = ends[firsts]  # each block counts from 0
-    heads: Postings = np.repeat(terms.astype(np.uint64) << np.uint64(32), sizes)
-    return heads | chunks.astype(np.uint64) << np.uint64(8) | counts
+    found: Postings = np.repeat(terms.astype(np.uint64) << np.uint64(32), sizes)
+    found |= chunks.astype(np.uint64) << np.uint64(8)
+    found |= counts
+    return found
 
 
 def _columns(block: bytes) -> tuple[memoryview, memoryview, NDArray[np.uint32], NDArray[np.uint8]]:
