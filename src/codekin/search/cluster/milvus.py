@@ -42,7 +42,7 @@ class Milvus:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._token = os.environ.get(TOKEN_VARIABLE, "")
-        self._has_written = False
+        self._has_written = self._is_loaded = False
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="milvus")
         try:
             import pymilvus
@@ -67,7 +67,12 @@ class Milvus:
     def exists(self) -> bool:
         """Whether anything is stored here."""
         with self._errors("read"):
-            return bool(self._client.has_collection(self._name("repositories"), timeout=_CALL_SECONDS))
+            found = bool(self._client.has_collection(self._name("repositories"), timeout=_CALL_SECONDS))
+            if found and self.address.is_lite and not self._is_loaded:  # a server keeps them loaded
+                for kind in ("repositories", "files", "chunks"):
+                    self._client.load_collection(self._name(kind), timeout=_CALL_SECONDS)
+                self._is_loaded = True
+            return found
 
     def create(self, dimensions: int) -> None:
         """Makes the collections, for vectors of so many numbers, where they are not there."""

@@ -71,7 +71,8 @@ class ClusterStore:
         self._where = "" if self.repository == EVERY else equal("repository", self.repository)
         self._about: dict[str, dict[str, Any]] | None = None
         self._held: dict[str, _Held] = {}
-        self._numbers: dict[str, int] = {}
+        self._paths: list[str] = []
+        self._unsound: set[str] = set()
 
     def close(self) -> None:
         """Ends the connection."""
@@ -82,7 +83,7 @@ class ClusterStore:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Inside, what the store says of its model and repositories is read once."""
-        self._about = self._read_about()
+        self._about = self._read_about(strong=False)
         try:
             yield
         finally:
@@ -125,19 +126,16 @@ class ClusterStore:
             path = path_of(row["path"])
             self._held[path] = _Held(row["language"], row["chunks"], row["terms"])
             digest = bytes.fromhex(row["digest"])
-            found[path] = StoredFile(self._number(path), row["size"], row["mtime_ns"], digest)
+            found[path] = self._stored(path, row["size"], row["mtime_ns"], digest)
         if paths is None:
-            chunks = self._milvus.count(self._where, strong=True)
-            if chunks != sum(held.chunks for held in self._held.values()):
-                found |= self._unsound()
-        return found
+            self._unsound = self._find_unsound()
+        unsound = self._unsound if paths is None else self._unsound.intersection(paths)
+        return found | {path: self._stored(path, _NO_TIME, _NO_TIME, b"") for path in unsound}
 
     def chunk_vectors(self, file: int) -> dict[bytes, NDArray[np.int8]]:
         """The vectors of a file's chunks by the chunks' digests, to be reused when the file has changed."""
-        path = next(path for path, number in self._numbers.items() if number == file)
-        rows = self._milvus.every(
-            "chunks", equal("file", self._file_id(path)), ("digest", "vector"), strong=True
-        )
+        where = equal("file", self._file_id(self._paths[file]))
+        rows = self._milvus.every("chunks", where, ("digest", "vector"), strong=True)
         return {bytes.fromhex(row["digest"]): np.rint(row["vector"]).astype(np.int8) for row in rows}
 
     def sizes(self) -> tuple[int, dict[str, int], int | None, float | None]:
@@ -171,7 +169,7 @@ class ClusterStore:
 
         Raises StoreError where others are there and made with another model.
         """
-        about = self._read_about()
+        about = self._read_about(of_all=True)
         known = about.get(_STORE)
         told = {"version": _VERSION, "model": asdict(model)}
         if known and known != told:
@@ -206,6 +204,7 @@ class ClusterStore:
         self._milvus.delete("files", "id", ids, self._where)
         for path in paths:
             self._held.pop(path, None)
+            self._unsound.discard(path)
 
     def replace(self, files: Sequence[FileChunks], postings: Postings) -> None:
         """Puts files in the place of what was known of them; `postings` count their chunks from 0 in their order."""
@@ -219,6 +218,7 @@ class ClusterStore:
         for file, own_id in zip(files, ids, strict=True):
             held = _Held(file.language, len(file.spans), int(file.spans[:, 2].sum()))
             self._held[file.path] = held
+            self._unsound.discard(file.path)
             rows.append(
                 {
                     "id": own_id,
@@ -276,31 +276,32 @@ class ClusterStore:
                 )
         return rows
 
-    def _unsound(self) -> dict[str, StoredFile]:
-        """The files whose chunks are not as many as their rows say, as files that are to be made anew."""
+    def _find_unsound(self) -> set[str]:
+        """The files whose chunks are not as many as their rows say, if all are not."""
+        if self._milvus.count(self._where, strong=True) == sum(held.chunks for held in self._held.values()):
+            return set()
         found: Counter[str] = Counter()
         for row in self._milvus.every("chunks", self._where, ("path",), strong=True):
             found[path_of(row["path"])] += 1
-        return {
-            path: StoredFile(self._number(path), _NO_TIME, _NO_TIME, b"")
-            for path in self._held.keys() | found.keys()
-            if found[path] != (self._held[path].chunks if path in self._held else 0)
-        }
+        said = Counter({path: held.chunks for path, held in self._held.items()})
+        return {path for path in found.keys() | said.keys() if found[path] != said[path]}
 
-    def _read_about(self) -> dict[str, dict[str, Any]]:
-        """What the store says of itself and of its repositories, by their names."""
+    def _stored(self, path: str, size: int, mtime_ns: int, digest: bytes) -> StoredFile:
+        self._paths.append(path)
+        return StoredFile(len(self._paths) - 1, size, mtime_ns, digest)
+
+    def _read_about(self, *, strong: bool = True, of_all: bool = False) -> dict[str, dict[str, Any]]:
+        """What the store says of itself (`_STORE`) and of the repositories that are asked, or of all, by name."""
         if self._about is not None:
             return self._about
         if not self._milvus.exists():
             return {}
-        if self.repository == EVERY:
-            rows = list(self._milvus.every("repositories", 'id != ""', ("about",)))
+        if of_all or self.repository == EVERY:
+            rows = list(self._milvus.every("repositories", 'id != ""', ("about",), strong=strong))
         else:
-            rows = self._milvus.get("repositories", [_STORE, self.repository], ("about",))
+            names = [_STORE, self.repository]
+            rows = self._milvus.get("repositories", names, ("about",), strong=strong)
         return {row["id"]: row["about"] for row in rows}
-
-    def _number(self, path: str) -> int:
-        return self._numbers.setdefault(path, len(self._numbers))
 
     def _file_id(self, path: str) -> str:
         return _hash(self.repository, path_text(path))

@@ -12,7 +12,6 @@ with a true average `a`, a chunk's score is at most `max(1, a / _TYPICAL_LENGTH)
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +25,15 @@ from numpy.typing import NDArray
 from codekin.errors import InputError
 from codekin.search.cluster.milvus import Milvus, Row, both, equal, holds, path_of, path_text, within
 from codekin.search.lexical import Field, term_hash
-from codekin.search.ranking import Query, Signals
+from codekin.search.ranking import NO_QUERY, Query, Signals, rarity
 from codekin.search.results import Result
 from codekin.search.vectors import Vectors, largest
 from codekin.search.view import K1, B, globs
 from codekin.source import LANGUAGES
 
 _TYPICAL_LENGTH = 192.0  # terms
-_FIRST = 4  # times as many candidates as are wanted, and again as many times more while that may be too few
+_FIRST = 4  # times as many candidates as are wanted
+_MORE = 4  # times as many again, while that may be too few
 _MOST = 4096  # candidates of one list: some 10 MB
 _NAMED = 1024  # chunks that define a name, of which the ranking takes a tenth
 _FILES_AT_ONCE = 4096  # that one search is restricted to
@@ -124,12 +124,14 @@ class ClusterView:
     ) -> tuple[NDArray[np.int64], Signals]:
         """What `View.candidates` says of a local index; `kept` is what `kept` gave."""
         wheres = [both(self._scope.where, where) for where in ([""] if kept is None else kept)]
+        if not self._scope.chunks:
+            return np.empty(0, np.int64), self._signals(NO_QUERY, [], [], [], np.empty(0, np.float32), text)
         hashes = [term_hash(term) for term in query.terms]
         held = self._milvus.at_once(
             lambda one: self._milvus.count(both(self._scope.where, holds(one))), hashes
         )
         total = max(self._scope.chunks, *held, 0) if held else self._scope.chunks
-        idf = [math.log(1 + (total - number + 0.5) / (number + 0.5)) for number in held]
+        idf = query.rarity or [rarity(number, total) for number in held]
         weighed = {one: weight for one, weight, number in zip(hashes, idf, held, strict=True) if number}
 
         def bm25(rows: Sequence[int]) -> NDArray[np.float32]:
@@ -223,7 +225,7 @@ class ClusterView:
             scores = exact(rows)
             if scores[largest(scores, pool)[-1:]].sum() > left * most + _SLACK:
                 return rows
-            limit = min(_FIRST * limit, _MOST)
+            limit = min(_MORE * limit, _MOST)
 
     def _holding(self, one: int, wheres: Sequence[str], limit: int) -> list[int]:
         """Rows of chunks that hold a term, of any field."""
