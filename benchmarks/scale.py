@@ -213,30 +213,30 @@ def embedded(questions: list[str]) -> NDArray[np.int8]:
 
 # ---- what is shown
 
-COLUMNS = {
-    "chunks": "{:,.0f}",
-    "extract_s": "{:.0f}",
-    "write_s": "{:.0f}",
-    "cells_s": "{:.0f}",
-    "build_mb": "{:,.0f}",
-    "disk_mb": "{:,.0f}",
-    "memory_mb": "{:,.0f}",
-    "open_s": "{:.2f}",
-    "p50_ms": "{:.1f}",
-    "p99_ms": "{:.1f}",
-    "lexical_p50_ms": "{:.1f}",
-    "vectors_p50_ms": "{:.1f}",
-    "recall_10": "{:.3f}",
-    "recall_100": "{:.3f}",
-    "edit_ms": "{:.1f}",
-    "remove_ms": "{:.1f}",
-    "follow_s": "{:.2f}",
-}
+ROWS = (  # name, label, shape
+    ("extract_s", "extract, s", "{:,.0f}"),
+    ("write_s", "write, s", "{:,.0f}"),
+    ("cells_s", "cells, s", "{:,.0f}"),
+    ("build_mb", "memory of these, MB", "{:,.0f}"),
+    ("disk_mb", "disk, MB", "{:,.0f}"),
+    ("open_s", "open, s", "{:.2f}"),
+    ("memory_mb", "memory, MB", "{:,.0f}"),
+    ("p50_ms", "search, p50, ms", "{:.1f}"),
+    ("p99_ms", "search, p99, ms", "{:.1f}"),
+    ("lexical_p50_ms", "by words alone, p50, ms", "{:.1f}"),
+    ("vectors_p50_ms", "vectors, p50, ms", "{:.1f}"),
+    ("recall_10", "recall@10", "{:.3f}"),
+    ("recall_100", "recall@100", "{:.3f}"),
+    ("edit_ms", "edit, ms", "{:.1f}"),
+    ("remove_ms", "remove, ms", "{:.1f}"),
+    ("follow_s", "follow, s", "{:.2f}"),
+)
 
 
 def table(figures: list[dict[str, float]]) -> str:
-    rows = [list(COLUMNS), ["---:"] * len(COLUMNS)]
-    rows += [[shape.format(own[name]) for name, shape in COLUMNS.items()] for own in figures]
+    """Markdown: a column a size."""
+    rows = [["chunks", *(f"{own['chunks']:,.0f}" for own in figures)], ["---", *("---:" for _ in figures)]]
+    rows += [[label, *(shape.format(own[name]) for own in figures)] for name, label, shape in ROWS]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -323,7 +323,7 @@ def main() -> None:
             done = subprocess.run(
                 [sys.executable, __file__, "--searched", into],
                 input=json.dumps(folder.questions),
-                capture_output=True,
+                stdout=subprocess.PIPE,
                 text=True,
                 check=True,
             )
