@@ -326,11 +326,11 @@ def test_a_store_has_one_model(tree: Path, store: str) -> None:
         with CodeIndex(tree, store=f"{store}#b") as second:
             second.update()
             assert second.status().dimensions == 64
-        with CodeIndex(tree, store=f"{store}#b", dimensions=128) as other:
-            with pytest.raises(
-                StoreError, match="holds 1 other repositories, made with codekin-static of 64"
-            ):
-                other.update(rebuild=True)
+        with (
+            CodeIndex(tree, store=f"{store}#b", dimensions=128) as other,
+            pytest.raises(StoreError, match="holds 1 other repositories, made with codekin-static of 64"),
+        ):
+            other.update(rebuild=True)
         milvus = Milvus(parse_address(store))
         milvus.upsert("repositories", [{"id": ".", "about": {"version": 99}}])
         milvus.close()
@@ -361,15 +361,19 @@ def test_what_keeps_a_store_from_answering_is_one_line(
 ) -> None:
     monkeypatch.setattr("codekin.search.cluster.milvus._CONNECT_SECONDS", 0.5)
     monkeypatch.setenv("CODEKIN_STORE_TOKEN", "root:secret")
-    with CodeIndex(tree, store="milvus://127.0.0.1:9") as index:
-        with pytest.raises(StoreError, match=r"store: milvus://127.0.0.1:9 cannot be reached$"):
-            index.search("retry")
+    with (
+        CodeIndex(tree, store="milvus://127.0.0.1:9") as index,
+        pytest.raises(StoreError, match=r"store: milvus://127.0.0.1:9 cannot be reached$"),
+    ):
+        index.search("retry")
     with pytest.raises(InputError, match="one of both"):
         CodeIndex(tree, store="milvus://host", index=tmp_path / "index")
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with CodeIndex(tree, store="milvus://host") as index:
-        with pytest.raises(MissingExtraError, match=r"codekin\[cluster\]"):
-            index.status()
+    with (
+        CodeIndex(tree, store="milvus://host") as index,
+        pytest.raises(MissingExtraError, match=r"codekin\[cluster\]"),
+    ):
+        index.status()
 
 
 def test_a_refusal_does_not_tell_the_token(tree: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
