@@ -6,15 +6,17 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
 from browsing import chromium, colourful
 from running import serving
+from scoring import scorer
 from shop import write_tree
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, LocatorAssertions, Page
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 HOSTILE = """# <img src=x onerror="document.title = 'taken'"> </script><script>document.title = 'taken'</script>
@@ -74,11 +76,25 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     assert said == [] and asked and all(each.startswith(url) for each in asked)
 
 
+def expect(locator: Locator) -> LocatorAssertions:
+    """What the page is to show before long: it may do so a moment after a key, a click or an answer."""
+    from playwright.sync_api import expect as expected
+
+    return expected(locator)
+
+
+def answered(page: Page) -> None:
+    """Waits until nothing is asked any more: the address has the question before the answer is there."""
+    page.locator("#answers:not([aria-busy])").wait_for()
+
+
 def ask(page: Page, words: str) -> None:
     """Asks a question, and waits for its results."""
-    with page.expect_response("**/page/search"):
+    with page.expect_response(
+        lambda response: "/page/search" in response.url and words in str(response.request.post_data_json)
+    ):
         page.locator("#query").fill(words)
-    page.locator("#answers:not([aria-busy])").wait_for()
+    answered(page)
 
 
 def paths(page: Page) -> list[str]:
@@ -90,7 +106,7 @@ def paths(page: Page) -> list[str]:
 def filtered(page: Page, change: Callable[[], object]) -> list[str]:
     with page.expect_response("**/page/search"):
         change()
-    page.locator("#answers:not([aria-busy])").wait_for()
+    answered(page)
     return paths(page)
 
 
@@ -103,10 +119,12 @@ def test_results_come_as_one_types(page: Page, url: str) -> None:
     page.keyboard.type(" a pivot", delay=15)
     page.locator(".open", has_text="sorting.py").first.wait_for()
     page.wait_for_url("**/?q=split+numbers+around+a+pivot")
+    answered(page)
     assert "algo/sorting.py" in paths(page)[0] and "result" in page.locator("#verdict").inner_text()
     assert page.locator(".result mark").count() > 2 and page.title().startswith(QUESTION)
     page.reload()
     page.locator(".result").first.wait_for()
+    answered(page)
     assert "algo/sorting.py" in paths(page)[0] and page.locator("#query").input_value() == QUESTION
 
 
@@ -148,7 +166,7 @@ def test_filters(page: Page) -> None:
     names = page.locator(".repository").all_inner_texts()
     assert found and all(name.startswith("sample") for name in names)
     assert page.locator("#map-repository").input_value() == "sample"
-    assert page.locator("#plane").get_attribute("aria-label").startswith("Map of sample")  # type: ignore[union-attr]
+    expect(page.locator("#plane")).to_have_attribute("aria-label", re.compile("^Map of sample"))
     modes = page.locator("#mode input[value=hybrid]")
     modes.focus()
     filtered(page, lambda: page.keyboard.press("ArrowRight"))
@@ -157,45 +175,50 @@ def test_filters(page: Page) -> None:
 
 def test_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Tab")
-    page.keyboard.press("Escape")
+    expect(page.locator("#query")).not_to_be_focused()
     page.keyboard.press("/")
     page.keyboard.type("how are requests retried")
     page.locator(".open", has_text="retry.py").first.wait_for()
+    page.wait_for_url("**/?q=how+are+requests+retried")
+    answered(page)
     page.keyboard.press("ArrowDown")
     first = page.locator(".result").first
-    assert first.locator(".open").evaluate("node => node === document.activeElement")
+    expect(first.locator(".open")).to_be_focused()
     page.keyboard.press("ArrowDown")
-    assert page.locator(".result").nth(1).locator(".open").evaluate("node => node === document.activeElement")
+    expect(page.locator(".result").nth(1).locator(".open")).to_be_focused()
     page.keyboard.press("k")
+    expect(first.locator(".open")).to_be_focused()
     before = first.locator(".line").count()
     page.keyboard.press("x")
+    expect(first.locator(".line")).not_to_have_count(before)
     assert first.locator(".line").count() > before
     page.keyboard.press("x")
-    assert first.locator(".line").count() == before
+    expect(first.locator(".line")).to_have_count(before)
     page.keyboard.press("Enter")
     here = page.locator("#source .here .n")
     here.wait_for()
     line = int(here.inner_text())
     page.keyboard.press("j")
-    assert int(here.inner_text()) == line + 1
+    expect(here).to_have_text(str(line + 1))
     page.keyboard.press("k")
+    expect(here).to_have_text(str(line))
     page.keyboard.press("r")
-    page.locator("#source-aside li button").first.wait_for()
+    expect(page.locator("#source-aside li button").first).to_be_focused()
     page.keyboard.press("Enter")
     page.locator("#source .here").wait_for()
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "file=" not in url)
-    assert not page.locator("#source").is_visible()
+    expect(page.locator("#source")).to_be_hidden()
     page.keyboard.press("m")
-    assert not page.locator("#map").is_visible()
+    expect(page.locator("#map")).to_be_hidden()
     page.keyboard.press("m")
-    assert page.locator("#map").is_visible()
+    expect(page.locator("#map")).to_be_visible()
     page.keyboard.press("?")
-    assert page.locator("#keys").is_visible()
+    expect(page.locator("#keys")).to_be_visible()
     page.keyboard.press("Escape")
-    assert not page.locator("#keys").is_visible()
+    expect(page.locator("#keys")).to_be_hidden()
     page.keyboard.press("Escape")
-    assert page.locator("#query").evaluate("node => node === document.activeElement")
+    expect(page.locator("#query")).to_be_focused()
 
 
 def test_related_code_and_the_way_back(page: Page) -> None:
@@ -207,7 +230,7 @@ def test_related_code_and_the_way_back(page: Page) -> None:
     assert "algo/sorting.py" not in paths(page)[0] and paths(page)
     page.go_back()
     page.locator(".open", has_text="algo/sorting.py").first.wait_for()
-    assert page.locator("#verdict a").count() == 0
+    expect(page.locator("#verdict a")).to_have_count(0)
 
 
 def test_two_modes_beside_each_other(page: Page) -> None:
@@ -224,10 +247,54 @@ def test_two_modes_beside_each_other(page: Page) -> None:
     assert ("same rank" if place == 1 else f"there {place}") in told
     left.locator(".open").first.focus()
     page.keyboard.press("ArrowRight")
-    assert right.locator(".open").first.evaluate("node => node === document.activeElement")
+    expect(right.locator(".open").first).to_be_focused()
     shown = left.locator(".result").count() + right.locator(".result").count()
     on_map = [name for name in page.locator(".repository").all_inner_texts() if name.startswith("shop")]
-    assert page.locator("#plane").get_attribute("data-lit") == str(len(on_map)) and shown >= len(on_map) > 0
+    expect(page.locator("#plane")).to_have_attribute("data-lit", str(len(on_map)))
+    assert shown >= len(on_map) > 0
+
+
+def test_with_and_without_a_second_stage(
+    browser: Browser, roots: list[Path], tmp_path: Path, url: str
+) -> None:
+    with (
+        scorer(release := Event()) as (model, asked),
+        serving(tmp_path / "cache", "--repo", roots[0], "--rerank", model, "--budget", "20s") as server,
+    ):
+        release.set()
+        page = browser.new_page()
+        page.goto(f"{server.url}/?q=what+rate+does+a+rule+multiply")
+        page.locator(".result").first.wait_for()
+        first = page.locator(".open").all_inner_texts()
+        assert not asked
+        page.locator("#rerank").check()
+        expect(page.locator("#verdict .note")).to_contain_text("has scored the best")
+        both = page.locator(".open").all_inner_texts()
+        assert asked and "rerank=1" in page.url and both != first
+        page.locator("#beside").select_option("hybrid|")
+        page.locator(".column + .column .result").first.wait_for()
+        left, right = (page.locator(".column").nth(side) for side in (0, 1))
+        assert left.locator("h2").inner_text().startswith("Meaning and words, reranked")
+        assert left.locator(".open").all_inner_texts() == both
+        assert right.locator(".open").all_inner_texts() == first
+        page.close()
+    page = browser.new_page()
+    page.goto(url)
+    page.locator("#legend button").first.wait_for()
+    expect(page.locator("#rerank")).to_be_hidden()
+    page.close()
+
+
+def test_a_second_stage_that_fails_is_said(browser: Browser, roots: list[Path], tmp_path: Path) -> None:
+    with (
+        scorer(Event()) as (model, _),
+        serving(tmp_path / "cache", "--repo", roots[0], "--rerank", model, "--budget", "200ms") as server,
+    ):
+        page = browser.new_page()
+        page.goto(f"{server.url}/?q=pivot&rerank=1")
+        expect(page.locator("#verdict .note")).to_have_text(re.compile("^Not reranked: .*no "))
+        assert "sorting.py" in page.locator(".open").first.inner_text()
+        page.close()
 
 
 def test_two_models_beside_each_other(
@@ -248,39 +315,35 @@ def test_two_models_beside_each_other(
 
 def test_the_map_is_drawn_and_lights_up_results(page: Page) -> None:
     plane = page.locator("#plane")
-    assert plane.get_attribute("data-lit") == "0"
+    expect(plane).to_have_attribute("data-lit", "0")
     assert colourful(page, plane.screenshot()) > 100
     assert any("algo/" in name for name in page.locator("#legend button").all_inner_texts())
     ask(page, "what rate does a rule multiply")
     own = [name for name in page.locator(".repository").all_inner_texts() if name.startswith("shop")]
-    assert plane.get_attribute("data-lit") == str(len(own)) and len(own) > 3
+    expect(plane).to_have_attribute("data-lit", str(len(own)))
+    assert len(own) > 3
     page.locator(".result").nth(2).hover()
     page.locator("#colour").select_option("language")
-    assert page.locator("#legend button").first.inner_text().startswith("python")
+    expect(page.locator("#legend button").first).to_contain_text(re.compile("^python"))
     page.locator("#legend button").first.click()
-    assert page.locator("#legend button").first.get_attribute("aria-pressed") == "true"
+    expect(page.locator("#legend button").first).to_have_attribute("aria-pressed", "true")
 
 
 def test_the_map_is_zoomed_hovered_and_opened(page: Page) -> None:
     plane = page.locator("#plane")
     box = plane.bounding_box()
     assert box
-
-    def zoom() -> float:
-        return float(plane.get_attribute("data-zoom") or 0)
-
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.wheel(0, -300)
-    page.locator("#plane:not([data-zoom='1.00'])").wait_for()
-    assert zoom() == pytest.approx(2, abs=0.01)
+    expect(plane).to_have_attribute("data-zoom", re.compile(r"^(1\.99|2\.0[01])$"))
     page.locator("#zoom-reset").click()
-    assert zoom() == 1
+    expect(plane).to_have_attribute("data-zoom", "1.00")
     plane.focus()
     page.keyboard.press("+")
-    assert zoom() == pytest.approx(1.4)
+    expect(plane).to_have_attribute("data-zoom", "1.40")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("0")
-    assert zoom() == 1
+    expect(plane).to_have_attribute("data-zoom", "1.00")
     tip = page.locator("#tip")
     for step in range(400):
         page.mouse.move(box["x"] + box["width"] * (0.3 + step / 1000), box["y"] + box["height"] * 0.5)
@@ -326,7 +389,11 @@ def test_accessible_and_no_wider_than_the_screen(page: Page, scheme: str, width:
     check()
     page.keyboard.press("Escape")
     page.locator("h1").click()
+    page.wait_for_url("**/")
+    page.locator("#legend button").first.wait_for()
+    page.locator("#query").blur()
     page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
     check()
 
 
@@ -353,10 +420,9 @@ def test_nothing_answers(page: Page) -> None:
 
 def test_more_results(page: Page) -> None:
     ask(page, "rule rate total")
-    assert page.locator(".result").count() == 10
+    expect(page.locator(".result")).to_have_count(10)
     page.locator(".further button").click()
-    page.locator(".result").nth(10).wait_for()
-    assert page.locator(".result").count() == 20
+    expect(page.locator(".result")).to_have_count(20)
 
 
 def test_a_server_that_is_gone(browser: Browser, roots: list[Path], tmp_path: Path) -> None:
