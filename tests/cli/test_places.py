@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,40 @@ def test_repos_lists_what_is_indexed_and_what_is_gone(indexed: Run, tree: Path, 
     found = json.loads(indexed("search", "--all", "--json", "--anyway", "invoice").stdout)["results"]
     assert found
     assert all(result["path"].startswith(str(tree)) for result in found)
+
+
+def test_the_indexes_of_folders_that_are_gone_can_be_forgotten(indexed: Run, tree: Path, other: Path):
+    locations = {entry["root"]: entry["location"] for entry in listed(indexed)}
+    shutil.rmtree(other)
+    done = indexed("repos", "--forget")
+    assert "1 folder forgotten" in done.stderr
+    assert done.stdout.startswith(f"{tree}  codekin-static  {len(FILES)} files")
+    assert [entry["root"] for entry in listed(indexed)] == [str(tree)]
+    assert not Path(locations[str(other)]).exists()
+    assert Path(locations[str(tree)]).exists()
+
+
+def listed(run: Run) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(run("repos", "--json").stdout)["repositories"]
+    return found
+
+
+@pytest.mark.parametrize("harm", ["damaged", "model"])
+def test_what_cannot_be_asked_is_left_out_in_one_line(indexed: Run, tree: Path, other: Path, harm: str):
+    location = next(entry["location"] for entry in listed(indexed) if entry["root"] == str(tree))
+    if harm == "damaged":
+        Path(location).write_bytes(b"no database" * 1000)
+    else:
+        with sqlite3.connect(location) as db:
+            db.execute("UPDATE model SET name = '/gone/model'")
+        db.close()
+    done = indexed("search", "--all", "--json", "send an invoice to a customer")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["results"][0]["path"] == str(other / "invoices" / "send.py")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("codekin: left out: ")
+    assert tree.name in line
 
 
 def test_where_nothing_is_indexed(run: Run):

@@ -6,18 +6,19 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.cli import options
 from codekin.cli.answers import Wanted, as_member, tell
 from codekin.cli.terminal import DIM, PATH, count, duration, linked, styled, visible, wants_color
-from codekin.errors import InputError, StoreError
 
 if TYPE_CHECKING:
-    from codekin.search import CodeIndex, Place, Result
+    from codekin.search import CodeIndex, Level, Place, Reranked, Result
+
+_TOLD = 3  # folders that are left out, by name
 
 
 def answer_widely(
@@ -34,69 +35,84 @@ def answer_widely(
 
     Of many folders, each is searched as its index stands.
     """
-    from codekin.cli.progress import freshen_index
     from codekin.cli.results import as_json, print_json, print_results
-    from codekin.search import Level, places, search_together
+    from codekin.search import Level
 
     started = time.perf_counter()
-    with ExitStack() as stack:
-        indexes = [stack.enter_context(index) for index in _indexes(wanted, root)]
-        if root is not None and not wanted.no_update:
-            freshen_index(indexes[0], lexical=asked["mode"] == "lexical")
-        asked |= wanted.filters
-        found: Sequence[tuple[CodeIndex, Place]] = []
-        chunks: list[Result] = []
-        if Level(level) is Level.CHUNK:
-            # By their whole paths: there is no one folder that they are below.
-            chunks = [
-                replace(result, path=str(index.root / result.path))
-                for index, result in search_together(indexes, query, **asked)
-            ]
-        else:
-            found = places(indexes, query, level=level, **asked)
-        answered = any(index.answered for index in indexes)
+    find = _everywhere if root is None else partial(_inside, root)
+    found = find(wanted, query, Level(level), {**asked, **wanted.filters})
     elapsed = time.perf_counter() - started
-    reranked = indexes[0].reranked  # one stage, over what all have found
-    tell(reranked)
-    shown = len(chunks) + len(found)
+    tell(found.reranked)
+    shown = len(found.chunks) + len(found.places)
     if wanted.as_json:
-        members = as_json(chunks, query, Path("/"), wanted.context) or [
-            _member(index, place, query, wanted.context) for index, place in found
+        members = as_json(found.chunks, query, Path("/"), wanted.context) or [
+            _member(index, place, query, wanted.context) for index, place in found.places
         ]
-        told = {"task": wanted.task, "elapsed_ms": round(1000 * elapsed, 1), "answered": answered}
-        print_json({**about, "level": level, **told, **as_member(reranked), "results": members})
+        told = {"task": wanted.task, "elapsed_ms": round(1000 * elapsed, 1), "answered": found.answered}
+        print_json({**about, "level": level, **told, **as_member(found.reranked), "results": members})
     elif not shown:
         print(f"codekin: nothing here answers this{advice}", file=sys.stderr)
     else:
         color = wants_color(wanted.color)
-        if chunks:
-            print_results(chunks, query, Path("/"), Path("/"), wanted.context, color=color)
-        for index, place in found:
+        if found.chunks:
+            print_results(found.chunks, query, Path("/"), Path("/"), wanted.context, color=color)
+        for index, place in found.places:
             print(_row(index, place, root, color))
         if sys.stderr.isatty():
-            print(f"{count(shown, 'result')} in {duration(elapsed)}", file=sys.stderr)
+            asked_of = f" from {found.asked}" if found.asked else ""
+            print(f"{count(shown, 'result')}{asked_of} in {duration(elapsed)}", file=sys.stderr)
     raise SystemExit(0 if shown else 1)
 
 
-def _indexes(wanted: Wanted, root: Path | None) -> list[CodeIndex]:
-    if root is not None:
-        return [options.open_index(root, wanted.folder, wanted.max_size, model=wanted.model)]
-    from codekin.search import known_indexes
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Chunks, by their whole paths (there is no one folder that they are below), or places."""
 
-    opened = []
-    for known in known_indexes():
-        if not known.exists:
-            continue
-        index = options.open_index(known.root, None, wanted.max_size, model=wanted.model)
-        try:
-            index.status()
-        except StoreError as error:
-            print(f"codekin: left out: {error}", file=sys.stderr)
-            continue
-        opened.append(index)
-    if not opened:
-        raise InputError("no folder is indexed here; codekin index FOLDER does it")
-    return opened
+    chunks: list[Result]
+    places: Sequence[tuple[CodeIndex, Place]]
+    answered: bool
+    reranked: Reranked | None
+    asked: str = ""
+
+
+def _inside(root: Path, wanted: Wanted, query: str, level: Level, asked: dict[str, Any]) -> _Found:
+    """The places of one folder, brought up to date."""
+    from codekin.cli.progress import freshen_index
+    from codekin.search import places
+
+    with options.open_index(
+        root, wanted.folder, wanted.max_size, store=wanted.store, model=wanted.model
+    ) as index:
+        if not wanted.no_update:
+            freshen_index(index, lexical=asked["mode"] == "lexical")
+        return _Found([], places([index], query, level=level, **asked), index.answered, index.reranked)
+
+
+def _everywhere(wanted: Wanted, query: str, level: Level, asked: dict[str, Any]) -> _Found:
+    """The chunks or places of every folder that is indexed; what is left out is told."""
+    from codekin.cli.meter import Counting
+    from codekin.search import Everywhere, Level
+
+    found: Sequence[tuple[CodeIndex, Place]] = []
+    chunks: list[Result] = []
+    with (
+        Counting("") as meter,
+        Everywhere(
+            model=wanted.model, progress=lambda doing, done, total: meter(done, total, title=doing)
+        ) as everywhere,
+    ):
+        if level is Level.CHUNK:
+            chunks = [
+                replace(result, path=str(index.root / result.path))
+                for index, result in everywhere.search(query, **asked)
+            ]
+        else:
+            found = everywhere.places(query, level=level, **asked)
+    if left_out := everywhere.left_out:
+        more = f"; and {len(left_out) - _TOLD} more" if len(left_out) > _TOLD else ""
+        print(f"codekin: left out: {visible('; '.join(left_out[:_TOLD]))}{more}", file=sys.stderr)
+    of = f"{everywhere.asked:,} of {count(everywhere.known, 'folder')}"
+    return _Found(chunks, found, everywhere.answered, everywhere.reranked, of)
 
 
 def _member(index: CodeIndex, place: Place, query: str, context: int) -> dict[str, Any]:

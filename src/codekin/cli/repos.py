@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import click
 
 from codekin.cli import options
-from codekin.cli.terminal import age, count, size, visible
+from codekin.cli.terminal import age, aligned, count, size, visible
 
 
 @click.command()
+@click.option("--forget", is_flag=True, help="Delete the indexes of folders that are gone.")
 @options.as_json
-def repos(as_json: bool) -> None:
+def repos(forget: bool, as_json: bool) -> None:
     """List the folders that are indexed here.
 
     Those that `codekin search --all` asks, and those that are gone.
     """
     from codekin.cli.results import print_json
-    from codekin.search import known_indexes
+    from codekin.search import forget_index, known_indexes
 
-    found = known_indexes()
+    problems: list[str] = []
+    found = known_indexes(problems.append)
+    if forget:
+        gone = [known for known in found if not known.exists]
+        for known in gone:
+            forget_index(known)
+        found = [known for known in found if known.exists]
+        freed = size(sum(known.bytes for known in gone))
+        print(f"codekin: {count(len(gone), 'folder')} forgotten, {freed} freed", file=sys.stderr)
     if as_json:
         print_json(
             {
@@ -31,6 +41,7 @@ def repos(as_json: bool) -> None:
                         "exists": known.exists,
                         "files": known.files,
                         "chunks": known.chunks,
+                        "model": known.model,
                         "bytes": known.bytes,
                         "updated_at": known.updated_at,
                         "age_seconds": None
@@ -41,10 +52,20 @@ def repos(as_json: bool) -> None:
                 ]
             }
         )
-    else:
-        width = max((len(visible(str(known.root))) for known in found), default=0)
-        for known in found:
-            state = age(known.updated_at) if known.exists and known.updated_at else "gone"
-            held = f"{count(known.files, 'file')}, {count(known.chunks, 'chunk')}"
-            print(f"{visible(str(known.root)):{width}}  {held:>28}  {size(known.bytes):>9}  {state}")
+    elif found:
+        rows = [
+            (
+                visible(str(known.root)),
+                visible(known.model or ""),
+                count(known.files, "file"),
+                count(known.chunks, "chunk"),
+                size(known.bytes),
+                age(known.updated_at) if known.exists and known.updated_at else "gone",
+            )
+            for known in found
+        ]
+        for line in aligned(rows, left=2):
+            print(line)
+    for problem in problems:
+        print(f"codekin: left out: {visible(problem)}", file=sys.stderr)
     raise SystemExit(0 if found else 1)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from codekin.search.contents import Contents
-from codekin.search.index import CodeIndex, FirstStage, default_location, first_stage, search_together
-from codekin.search.known import KnownIndex, known_indexes
+from codekin.search.everywhere import Everywhere
+from codekin.search.index import (
+    CodeIndex,
+    FirstStage,
+    count_shown,
+    default_location,
+    first_stage,
+    search_together,
+)
+from codekin.search.known import KnownIndex, forget_index, known_indexes
 from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
 from codekin.search.results import (
@@ -26,6 +34,7 @@ __all__ = [
     "WEIGHT",
     "CodeIndex",
     "Contents",
+    "Everywhere",
     "FirstStage",
     "KnownIndex",
     "Level",
@@ -46,6 +55,7 @@ __all__ = [
     "count_shown",
     "default_location",
     "first_stage",
+    "forget_index",
     "known_indexes",
     "places",
     "search_together",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -322,6 +322,26 @@ class CodeIndex:
                 raise InputError(f"{self._store.location} is shared; this is for an index on this machine")
             return view.contents
 
+    def file_cosines(
+        self, paths: Sequence[str], query: str, task: Task, vectors: dict[ModelRecord, NDArray[np.int8]]
+    ) -> NDArray[np.float32]:
+        """(n,) float32: how near the vectors of n files of the index, each the mean of its chunks', come to a query.
+
+        `vectors` keeps the query's own by model. Of a store that machines share, nothing is known of that: 0.
+        """
+        with self._reading() as view:
+            model = self._current_model()
+            if model is None or not isinstance(view, View):
+                return np.zeros(len(paths), np.float32)
+            return view.file_cosines(_query_vector(model, query, task, vectors), paths)
+
+    def holding(self, terms: Sequence[str]) -> list[tuple[int, int, int]]:
+        """For each term how many chunks there are, hold it, and define a name with it; 0 of a store that is shared."""
+        with self._reading(lexical=True) as view:
+            if not isinstance(view, View):
+                return [(0, 0, 0) for _ in terms]
+            return [(len(view.contents.spans), *view.holding(term)) for term in terms]
+
     # ---- the model
 
     def _settled_model(self) -> IndexModel:
@@ -426,13 +446,15 @@ def search_together(
     anyway: bool = False,
     wait: bool = False,
     rerank: SecondStage | None = None,
+    rarities: Mapping[str, float] | None = None,
     on_skip: OnSkip | None = None,
 ) -> list[tuple[CodeIndex, Result]]:
     """`CodeIndex.search` of several folders at once: the best chunks of all, ranked as those of one folder.
 
-    An index in which nothing answers takes no part, unless `anyway` asks for it; nor does one that cannot be asked, its
-    model not being there or its database damaged, where there is an `on_skip` to be told. Raises what
-    `CodeIndex.search` does.
+    What is rare in one folder may be common in another: a term weighs what it does among the chunks of all, or what
+    `rarities` says, where more are known of than are asked. An index in which nothing answers takes no part, unless
+    `anyway` asks for it; nor does one that cannot be asked, its model not being there or its database damaged, where
+    there is an `on_skip` to be told. Raises what `CodeIndex.search` does.
     """
     _check(top)
     depth = max(top, rerank.candidates) if rerank else top
@@ -448,6 +470,7 @@ def search_together(
         exclude=exclude,
         anyway=anyway,
         wait=wait,
+        rarities=rarities,
         on_skip=on_skip,
     )
     found = first.found
@@ -456,11 +479,10 @@ def search_together(
         second, reranked = rerank.score(query, [result for _, result in found], task)
         found = first.again(second, rerank.weight)
     found = found[:top]
-    hit = {id(index) for index, _ in found}
+    count_shown(found)
+    hit = {index for index, _ in found}
     for index in indexes:
-        index.answered = index.answered and id(index) in hit
-        if isinstance(index._store, Store) and index.writable:
-            note_shown(index._store.location, {result.path for of, result in found[:_SHOWN] if of is index})
+        index.answered = index.answered and index in hit
         index.reranked = reranked
     return found
 
@@ -477,9 +499,10 @@ def first_stage(
     exclude: Sequence[str] = (),
     anyway: bool = False,
     wait: bool = False,
+    rarities: Mapping[str, float] | None = None,
     on_skip: OnSkip | None = None,
 ) -> FirstStage:
-    """`search_together` without a second stage."""
+    """`search_together` without a second stage, and without counting what it shows."""
     if not query.strip():
         raise InputError("the query is empty")
     mode, task = Mode.parse(mode), Task.parse(task)
@@ -488,18 +511,22 @@ def first_stage(
     upgraded: dict[ModelRecord, NDArray[np.int8] | None] = {}
     parts = []
     with ExitStack() as stack:
+        asked: list[tuple[CodeIndex, IndexView]] = []
         for index in indexes:
             index.answered = False
             with _skipping(index, on_skip):
-                view = stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))
+                asked.append((index, stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))))
+        if rarities is not None:
+            parsed = replace(parsed, rarity=tuple(rarities[term] for term in parsed.terms))
+        elif len(asked) > 1:
+            parsed = replace(parsed, rarity=_rarity([view for _, view in asked], parsed))
+        for index, view in asked:
+            with _skipping(index, on_skip):
                 kept = view.kept(languages, include, exclude)
                 model = None if mode is Mode.LEXICAL else index._current_model()
                 vector = None
                 if model:
-                    record = replace(model.record, since=0)  # of the same model, the same vector
-                    if record not in made:
-                        made[record] = model.query(query, task)
-                    vector = made[record]
+                    vector = _query_vector(model, query, task, made)
                     view = index._upgrade.joined(index._store, view, query, task, upgraded, wait=wait)
                 find = partial(
                     view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC
@@ -514,6 +541,35 @@ def first_stage(
         return FirstStage(parts, parsed, top)
 
 
+def _rarity(views: Sequence[IndexView], query: Query) -> tuple[float, ...] | None:
+    """How rare a query's terms are in all folders together; None where none of them says."""
+    local = [view for view in views if isinstance(view, View)]
+    total = sum(len(view.contents.spans) for view in local)
+    if not total:
+        return None
+    return tuple(ranking.rarity(sum(view.holding(term)[0] for view in local), total) for term in query.terms)
+
+
+def _query_vector(
+    model: IndexModel, query: str, task: Task, made: dict[ModelRecord, NDArray[np.int8]]
+) -> NDArray[np.int8]:
+    """The query's vector, made once for all indexes of a model."""
+    record = replace(model.record, since=0)
+    if record not in made:
+        made[record] = model.query(query, task)
+    return made[record]
+
+
+def count_shown(found: Sequence[tuple[CodeIndex, Result]]) -> None:
+    """Counts the files of the best results as searched for, which an upgrade begins with."""
+    shown: dict[CodeIndex, set[str]] = {}
+    for index, result in found[:_SHOWN]:
+        shown.setdefault(index, set()).add(result.path)
+    for index, paths in shown.items():
+        if isinstance(index._store, Store) and index.writable:
+            note_shown(index._store.location, paths)
+
+
 class FirstStage:
     """The candidates of several indexes ranked as those of one: `found`, the best of them, each with its index.
 
@@ -522,6 +578,7 @@ class FirstStage:
 
     def __init__(self, parts: Sequence[_Part], query: Query, top: int) -> None:
         self.found: list[tuple[CodeIndex, Result]] = []
+        self._rows = np.empty(0, np.int64)
         if not parts:
             return
         paths: list[str] = []

@@ -6,6 +6,7 @@ repositories of the semble benchmark, and `benchmarks/repo_search.py --ablation`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ class Query:
     names: tuple[str, ...]
     """Identifiers in the query, in lower case; of a query that is one as a whole the last part, `send` of
     `Session.send`: the name to look up."""
+    rarity: tuple[float, ...] | None = None
+    """BM25's inverse document frequency of each term among the chunks of several folders, where several are asked; None
+    where each folder weighs them by its own."""
 
 
 NO_QUERY = Query((), frozenset(), ())
@@ -79,6 +83,11 @@ def parse(text: str) -> Query:
         return Query(terms, identifiers, (symbol.lower(),))
     names = dict.fromkeys(word.lower() for word, parts in split.items() if len(parts) > 1)
     return Query(terms, identifiers, tuple(names))
+
+
+def rarity(holding: float, total: float) -> float:
+    """BM25's inverse document frequency of a term that so many of all chunks hold."""
+    return math.log(1 + (total - holding + 0.5) / (holding + 0.5))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,26 @@ def _joined(parts: list[tuple[int, NDArray[np.uint32], NDArray[np.uint8]]], belo
     return numbers[:known], counts[:known]
 
 
+def frequencies(
+    db: sqlite3.Connection, segments: Sequence[tuple[int, int, int]], in_use: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The hash of every term of a field, ascending, and how many chunks of those `in_use`, by number, hold it."""
+    terms, counts = [np.empty(0, np.uint32)], [np.empty(0, np.int64)]
+    for segment, base, _ in segments:
+        for (data,) in db.execute(
+            "SELECT data FROM postings WHERE id BETWEEN ? AND ?", (segment << 32, (segment + 1 << 32) - 1)
+        ):
+            postings = lexical.postings_of([data])
+            chunks = (postings >> np.uint64(8) & np.uint64(0xFFFFFF)).astype(np.int64) + base
+            inside = np.flatnonzero(chunks < len(in_use))
+            held = postings[inside[in_use[chunks[inside]]]]
+            own, holding = np.unique((held >> np.uint64(32)).astype(np.uint32), return_counts=True)
+            terms.append(own)
+            counts.append(holding)
+    found, place = np.unique(np.concatenate(terms), return_inverse=True)
+    return found, np.bincount(place, np.concatenate(counts), len(found)).astype(np.int64)
+
+
 def add(
     db: sqlite3.Connection, base: int, postings: Postings, alive: Callable[[int], NDArray[np.bool_]]
 ) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields, replace
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -225,6 +225,11 @@ class Store:
         with self._decoding():
             return segments.matches(self._db, contents.segments, term, fields, len(contents.row_of))
 
+    def frequencies(self, contents: Contents) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The hash of every term of a field, ascending, and how many chunks hold it."""
+        with self._decoding():
+            return segments.frequencies(self._db, contents.segments, contents.row_of >= 0)
+
     def upgrade(self) -> ModelRecord | None:
         """The model of the upgrade, None where there is none."""
         with self._decoding():
@@ -412,9 +417,9 @@ class Store:
 
     def _alive(self, first: int) -> NDArray[np.bool_]:
         """Whether chunk number `first + i` is in use."""
-        rows = self._db.execute(
-            "SELECT first, length(spans) / 12 FROM chunks WHERE first >= ?", (first,)
-        ).fetchall()
+        # The later a file is put, the higher are its own number and those of its chunks.
+        newest = self._db.execute("SELECT first, length(spans) / 12 FROM chunks ORDER BY file DESC")
+        rows = list(takewhile(lambda row: row[0] >= first, newest))
         alive = np.zeros(max((start + count for start, count in rows), default=first) - first, np.bool_)
         for start, count in rows:
             alive[start - first : start - first + count] = True

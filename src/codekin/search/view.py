@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import math
+import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pathspec import GitIgnoreSpec
 
 from codekin.errors import InputError
+from codekin.search import ranking
 from codekin.search.contents import Contents
 from codekin.search.lexical import Field
 from codekin.search.ranking import Query, Signals
@@ -43,10 +45,6 @@ class _Term:
     def chunks(self) -> NDArray[np.int64]:
         """The chunks whose text holds it."""
         return self.matches[0][0]
-
-    def weigh(self, holding: int, total: int) -> None:
-        """Sets its inverse document frequency: so many of all chunks hold it."""
-        self.idf = math.log(1 + (total - holding + 0.5) / (holding + 0.5))
 
 
 class View:
@@ -87,8 +85,11 @@ class View:
         looked for. Beside the best there is a row for each identifier of the query that any text has.
         """
         terms = [_Term(name, self._matches(name, _FIELDS)) for name in query.terms]
-        for term in terms:
-            term.weigh(self._live(term.chunks), len(self._number_of))
+        for place, term in enumerate(terms):
+            if query.rarity is None:
+                term.idf = ranking.rarity(self._live(term.chunks), len(self._number_of))
+            else:
+                term.idf = query.rarity[place]
         named = [self._matches(name, [Field.NAME])[0][0] for name in query.names]
         found = [self._lexical(terms, pool, kept)]
         found += [self._rows(chunks, kept) for chunks in named]
@@ -216,6 +217,22 @@ class View:
         files, own = np.unique(self.contents.file_of[rows], return_inverse=True)
         return own.astype(np.int32), [self.contents.paths[file] for file in files.tolist()]
 
+    def file_cosines(self, vector: NDArray[np.int8], paths: Sequence[str]) -> NDArray[np.float32]:
+        """(n,) float32: the cosines of n files to a vector (d,); a file's vector is the mean of its chunks'."""
+        wanted = _unit(vector.astype(np.float32))
+        found = np.zeros(len(paths), np.float32)
+        for place, path in enumerate(paths):
+            file = bisect_left(self.contents.paths, os.fsencode(path), key=os.fsencode)
+            start, end = self.contents.file_of.searchsorted((file, file + 1)).tolist()
+            rows = self.contents.vectors[start:end].astype(np.float32)
+            found[place] = _unit(_unit(rows).sum(axis=0)) @ wanted
+        return found
+
+    def holding(self, term: str) -> tuple[int, int]:
+        """How many chunks hold a term, and how many define a name with it."""
+        text, defines = self._matches(term, (Field.TEXT, Field.DEFINES))
+        return self._live(text[0]), self._live(defines[0])
+
     def results(self, rows: Sequence[int], scores: Sequence[float], root: Path) -> list[Result]:
         """Some rows as results, with their lines as they are now in the folder."""
         return [self._result(row, score, root) for row, score in zip(rows, scores, strict=True)]
@@ -266,6 +283,11 @@ def _highest(scores: NDArray[np.float32], count: int) -> float:
     else:
         found = _positive(scores)
     return float(np.partition(found, len(found) - count)[len(found) - count]) if len(found) >= count else 0.0
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-9)))
 
 
 def globs(patterns: Sequence[str]) -> GitIgnoreSpec:

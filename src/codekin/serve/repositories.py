@@ -29,6 +29,7 @@ from codekin.search import (
     Result,
     Status,
     UpdateProgress,
+    count_shown,
     default_location,
     first_stage,
 )
@@ -190,6 +191,7 @@ class Repositories:
             )
             first = _inside(find, top)
             asking.check()
+            count_shown(first.found)
             answered = any(index.answered for index, _ in first.found)
 
         def hits(found: Sequence[tuple[CodeIndex, Result]]) -> list[Hit]:
