@@ -141,7 +141,7 @@ def test_a_driver_that_was_stopped_goes_on(
     if stop == signal.SIGINT:
         assert process.returncode == 130
         assert told.rstrip().endswith(
-            f"{kept:,} vectors are kept in v.npy.part; the same command goes on from there\n"
+            f"{kept:,} vectors are kept in v.npy.part; the same command goes on from there"
         )
     # As many threads as a worker of one core has: the last digit of a sum depends on how it is shared out.
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}

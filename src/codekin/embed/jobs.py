@@ -316,7 +316,6 @@ class RayWorkers:
 def _connect(address: str) -> Any:
     """Ray, connected. Its own lines of progress stay out of the way."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError:
