@@ -2,12 +2,14 @@
 """How fast codekin serves: its start, a search, many requests at once against one after the other, beside infinity.
 
     python benchmarks/serving.py start|search|embeddings [--model FOLDER] [--infinity PYTHON] [--rounds 5]
+    python benchmarks/serving.py rerank [--reranker MODEL] [--budget MS] [--rounds 5]
 
 `start` is the time from a new process to the first answer of /ready, with the bundled model. `search` is /v1/search
 on 10,000 chunks of this Python's standard library and packages. `embeddings` are short queries to a transformer (by
 default a small random Qwen2), one client's against 32 clients' at once, in turns; with `--infinity`, the Python of a
 virtual environment in which infinity-emb[server,torch] is installed, infinity serves the same folder in the same
-rounds. Medians of the rounds. Every text is a new one.
+rounds. Medians of the rounds. Every text is a new one. `rerank` is /v1/search with a second stage, by one client and by
+eight at once, and without one beside those eight: what it costs, and whom.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from codekin.rerank import DEFAULT_RERANKER
 from search_speed import QUESTIONS, sources, tree
 
 AT_ONCE = 32
+_RERANKING = 8  # clients
 _FILES = 780  # some 10,000 chunks
 _SEARCHES = 500
 _LONGEST_START = 300.0
@@ -50,14 +54,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["start", "search", "embeddings"])
+    parser.add_argument("what", choices=["start", "search", "embeddings", "rerank"])
     parser.add_argument("--model", type=Path, help="a transformer's folder")
     parser.add_argument("--infinity", type=Path, metavar="PYTHON")
+    parser.add_argument("--reranker", metavar="MODEL", default=DEFAULT_RERANKER)
+    parser.add_argument("--budget", type=float, default=1000.0, metavar="MS")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder
-        {"start": start, "search": search, "embeddings": embeddings}[options.what](options, Path(folder))
+        run = {"start": start, "search": search, "embeddings": embeddings, "rerank": rerank}[options.what]
+        run(options, Path(folder))
 
 
 def start(options: argparse.Namespace, folder: Path) -> None:
@@ -90,6 +97,54 @@ def search(options: argparse.Namespace, folder: Path) -> None:
             taken = sorted(asyncio.run(ask(port, "/v1/search", bodies, 1))[1])
             p50, p99 = (1000 * taken[int(share * len(taken))] for share in (0.5, 0.99))
             print(f"round {round_ + 1}: {index['chunks']} chunks, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+
+
+def rerank(options: argparse.Namespace, folder: Path) -> None:
+    """What a second stage takes, alone and among others, and what searches without one take beside it."""
+    tree(sources([Path(sysconfig.get_path("stdlib"))]), _FILES, folder / "tree")
+    asked = itertools.count()
+
+    def bodies(count: int, **more: object) -> list[dict[str, object]]:
+        return [
+            {"query": f"{QUESTIONS[n % len(QUESTIONS)]} {n}", **more} for n in itertools.islice(asked, count)
+        ]
+
+    async def measure(port: int) -> dict[str, list[float]]:
+        both = {"rerank": {"budget_ms": options.budget}}
+        search = "/v1/search"
+        _, alone = await ask(port, search, bodies(40), 1)
+        _, one = await ask(port, search, bodies(10, **both), 1)
+        (_, many), (_, beside) = await asyncio.gather(
+            ask(port, search, bodies(40, **both), _RERANKING), ask(port, search, bodies(40), 1)
+        )
+        return {
+            "search": alone,
+            "with a second stage": one,
+            f"{_RERANKING} at once with a second stage": many,
+            "search beside those": beside,
+        }
+
+    with running(codekin("--repo", str(folder / "tree"), "--rerank", options.reranker), "/ready") as port:
+        while _status(port)["indexing"]:
+            time.sleep(0.1)
+        asyncio.run(measure(port))  # for warming up
+        before = _scored(port)
+        rounds = [asyncio.run(measure(port)) for _ in range(options.rounds)]
+        after = _scored(port)
+    print("| | p50 | p99 |\n|---|---|---|")
+    for name in rounds[0]:
+        taken = sorted(one for round_ in rounds for one in round_[name])
+        p50, p99 = (1000 * taken[int(share * len(taken))] for share in (0.5, 0.99))
+        print(f"| {name} | {p50:.1f} ms | {p99:.1f} ms |")
+    texts, searches = (new - old for new, old in zip(after, before, strict=True))
+    print(f"scored within {options.budget:g} ms: {texts / searches:.1f} of 50 candidates")
+
+
+def _scored(port: int) -> tuple[float, float]:
+    """How many candidates have been scored, in how many searches."""
+    text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return float(figures["codekin_rerank_texts_total"]), float(figures["codekin_rerank_seconds_count"])
 
 
 def embeddings(options: argparse.Namespace, folder: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +128,7 @@ class SharedStage:
         made = []
         for first in range(0, len(texts), _SLICE):
             some = texts[first : first + _SLICE]
-            made.append(await self._threads.run(lambda some=some: reranker.score(query, some, task)))  # type: ignore[misc]
+            made.append(await self._threads.run(partial(reranker.score, query, some, task)))
         return np.concatenate(made)
 
     def _ready(self) -> Reranker:
