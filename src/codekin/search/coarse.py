@@ -42,8 +42,7 @@ _ALL = slice(None)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to search: of the vectors in `probes` cells `signs` are compared, of the nearest `candidates` the signs by
-    the query's numbers, and of the nearest of those, the `survivors`, all.
+    """How to search: how many signs are compared, of the vectors in how many cells, and how many go on from there.
 
     `recall` is the share of the ten nearest vectors that was found so when it was measured.
     """
@@ -249,7 +248,7 @@ def _needed(ranks: NDArray[np.int64]) -> int:
 
 
 def nearest_of_all(rows: NDArray[np.int8], queries: NDArray[np.int8], count: int) -> NDArray[np.int64]:
-    """(m, count) int64: the rows (n, d) of the highest cosines to each of m queries, in no order, all compared."""
+    """(m, count) int64: the rows (n, d) of the highest cosines to each of m queries, best first, all compared."""
     wanted = queries.astype(np.float32)
     best = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)
@@ -262,7 +261,7 @@ def nearest_of_all(rows: NDArray[np.int8], queries: NDArray[np.int8], count: int
         scores = np.hstack([scores, wanted @ block.T])
         kept = np.argpartition(-scores, min(count, scores.shape[1]) - 1, axis=1)[:, :count]
         best, scores = np.take_along_axis(best, kept, 1), np.take_along_axis(scores, kept, 1)
-    return best
+    return np.take_along_axis(best, np.argsort(-scores, axis=1), 1)
 
 
 def _packed(rows: NDArray[np.int8]) -> NDArray[np.uint64]:
