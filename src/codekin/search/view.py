@@ -142,12 +142,13 @@ class View:
         if kept is not None:
             hidden = self._number_of[~kept]
         ordered = sorted(terms, key=lambda term: -term.idf)
-        left = sum(term.idf for term in ordered) * (K1 + 1)
+        total = left = sum(term.idf for term in ordered) * (K1 + 1)
         chosen: NDArray[np.int64] | None = None
         touched = 0
         for term in ordered:
             chunks, counts = term.matches[0]
-            if chosen is None and touched > pool and len(chunks) > _FREQUENT:
+            # No score is above what the terms before this one are worth together.
+            if chosen is None and touched > pool and len(chunks) > _FREQUENT and total - left > left:
                 if kept is not None:
                     scores[hidden] = 0
                 threshold = _highest(scores, pool)
@@ -162,10 +163,12 @@ class View:
                 held, places = _places(chunks, chosen)
                 scores[chosen[held]] += self._gain(term, chosen[held], counts[places])
             left -= term.idf * (K1 + 1)
-        if kept is not None:
+        if chosen is not None:
+            scores = scores[chosen]
+        elif kept is not None:
             scores[hidden] = 0
-        threshold = _highest(scores, pool)
-        return self._rows(np.flatnonzero(scores >= max(threshold, _LEAST)), None)
+        best = np.flatnonzero(scores >= max(_highest(scores, pool), _LEAST))
+        return self._rows(best if chosen is None else chosen[best], None)
 
     def _gain(
         self, term: _Term, numbers: NDArray[np.int64], counts: NDArray[np.uint8]
