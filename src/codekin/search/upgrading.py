@@ -46,7 +46,7 @@ def run(root: Path, store: Store, model: IndexModel, progress: Progress | None) 
     embedded = 0
     with _alone(store):
         model.record = store.begin_upgrade(made)
-        order = _Order(store)
+        order = Order(store)
         left_out: set[int] = set()
         while files := [file for file in store.waiting() if file.first not in left_out]:
             embedded += _fill(_texts(root, order.sorted(files), left_out), store, model, progress)
@@ -150,7 +150,7 @@ def _fill(texts: Iterator[_Text], store: Store, model: IndexModel, progress: Pro
     return embedded
 
 
-class _Order:
+class Order:
     """Which files come first: those that searches have shown most, then those that the rest of the folder names most.
 
     A file is as central as the names that it defines: each counts the other files whose text has it, shared among
