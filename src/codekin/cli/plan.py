@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codekin.cli import options
+from codekin.cli.progress import IndexingProgress
 from codekin.cli.terminal import aligned, duration, size
 from codekin.errors import InputError
 
@@ -61,7 +62,8 @@ def plan(
     figures = sizing.read_figures()
     known = sizing.find_model(model or DEFAULT_MODEL, dimensions, figures)
     if path is not None:
-        counted, figures = sizing.measure(path, known, figures)
+        with IndexingProgress() as progress:
+            counted, figures = sizing.measure(path, known, figures, progress)
         chunks = chunks or counted
     found = sizing.plan(chunks, known, figures, queries=qps, machine=machine)
     if as_json:

@@ -17,6 +17,7 @@ import numpy as np
 from codekin.embed import DEFAULT_MODEL, Embedder, available_models
 from codekin.errors import InputError
 from codekin.search.index import CodeIndex
+from codekin.search.indexing import Progress
 from codekin.source import chunk, decode, walk
 from codekin.tasks import Role, Task
 from codekin.workers import cores
@@ -32,6 +33,7 @@ _MEASURED_DIMENSIONS = 256
 _FLOAT32_BYTES = 4
 _SAMPLE = 512  # chunks, to measure a model's rate with
 _SAMPLE_SECONDS = 10.0
+_ENOUGH = 10_000  # chunks, to measure an index with
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,41 +155,57 @@ def find_model(name: str, dimensions: int | None, figures: Figures) -> Model:
     return Model(name, size, sizes[-1], gflop)
 
 
-def measure(root: Path, model: Model, figures: Figures) -> tuple[int, Figures]:
+def measure(
+    root: Path, model: Model, figures: Figures, progress: Progress | None = None
+) -> tuple[int, Figures]:
     """The chunks of a folder, and the figures with those in their place that it and this machine give.
 
     The folder is indexed, into a folder that is deleted afterwards, with the bundled model; a transformer embeds some
-    of its chunks for some seconds. Raises InputError where nothing can be indexed, and what `Embedder` raises.
+    of its chunks for some seconds. How fast it is indexed, and the bytes of that, count from ten thousand chunks on:
+    in less, what every index takes is most of it. Raises InputError where there is nothing to index, and what
+    `Embedder` raises.
     """
     with tempfile.TemporaryDirectory() as place, CodeIndex(root, index=Path(place), update=False) as index:
         started = time.perf_counter()
-        index.update()
+        index.update(progress=progress)
         seconds = time.perf_counter() - started
         status = index.status()
-        count = status.chunks
-        disk = (status.bytes or 0) / max(count, 1) - (status.dimensions or 0)
-    texts: list[str] = []
-    size = lines = 0
-    for file in walk(root):
-        text = decode((root / file.path).read_bytes())
-        if text is not None:
-            size, lines = size + file.size, lines + text.count("\n")
-            texts += (part.text for part in chunk(text, file.language))
-    if not count or not texts:
+    count = status.chunks
+    if not count:
         raise InputError(f"{root} holds no source to measure")
-    found = {
-        "chunk_bytes": size / count,
-        "chunk_lines": lines / count,
-        "index_rate": count / seconds / cores(),
-        "disk": disk,
-    }
+    size, lines, texts = _sample(root)
+    found = {"chunk_bytes": size / count, "chunk_lines": lines / count}
+    if count >= _ENOUGH:
+        found["index_rate"] = count / seconds / cores()
+        found["disk"] = (status.bytes or 0) / count - (status.dimensions or 0)
     if model.gflop:
-        tokens, rate = _embedding(model.name, random.Random(0).sample(texts, min(_SAMPLE, len(texts))))
+        tokens, rate = _embedding(model.name, texts)
         found |= {"chunk_tokens": tokens, "cpu_gflops": rate * tokens * model.gflop / cores()}
     named = dict(figures.named)
     for name, value in found.items():
         named[name] = replace(named[name], value=value, how="measured", source=f"{root}, on this machine")
     return count, replace(figures, named=named)
+
+
+def _sample(root: Path) -> tuple[int, int, list[str]]:
+    """A folder's bytes and lines of source, and some of its chunks, each as likely as any other."""
+    chosen = random.Random(0)
+    texts: list[str] = []
+    size = lines = seen = 0
+    for file in walk(root):
+        try:
+            text = decode((root / file.path).read_bytes())
+        except OSError:
+            continue
+        if text is None:
+            continue
+        size, lines = size + file.size, lines + text.count("\n")
+        for part in chunk(text, file.language):
+            seen += 1
+            place = chosen.randrange(seen) if len(texts) == _SAMPLE else len(texts)
+            texts[place : place + 1] = [part.text] if place < _SAMPLE else []
+    chosen.shuffle(texts)
+    return size, lines, texts
 
 
 def _embedding(name: str, texts: list[str]) -> tuple[float, float]:
