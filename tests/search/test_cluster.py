@@ -307,10 +307,38 @@ def test_one_question_to_every_repository_of_a_store(tmp_path: Path, store: str)
         assert {result.path for result in every.search("retried", include=["acme/one/"])} <= {
             f"acme/one/{result.path}" for result in one.search("retried", anyway=True)
         }
-        assert {index for index, _ in search_together([one, local], "parse_size")} == {one, local}
-        assert places([one], "parse_size", level=Level.FILE)[0][1].path == "a/b/c/app/config.py"
+        assert {place.path for _, place in places([every], "parse_size retried", level=Level.REPO)} == {
+            "acme/one",
+            "acme/two",
+        }
         with pytest.raises(InputError, match="every repository"):
             every.update()
+
+
+def test_several_indexes_and_levels_are_ranked_as_local_ones(
+    mixed_tree: Path, tmp_path: Path, name: str
+) -> None:
+    other = write(tmp_path / "other", {f"more/{path}": text for path, text in FILES.items()})
+    with (
+        CodeIndex(mixed_tree, index=tmp_path / "one") as one,
+        CodeIndex(other, index=tmp_path / "two") as two,
+        CodeIndex(mixed_tree, store=name) as first,
+        CodeIndex(other, store=f"{name}-other") as second,
+    ):
+        for index in (one, two, first, second):
+            index.update()
+        local, shared = (one, two), (first, second)
+        for question in QUESTIONS[:3]:
+            expected, found = search_together(local, question), search_together(shared, question)
+            assert [local.index(of) for of, _ in expected] == [shared.index(of) for of, _ in found]
+            assert_equal([result for _, result in found], [result for _, result in expected])
+        for level in (Level.FILE, Level.FOLDER, Level.REPO):
+            held = [
+                places(indexes, "retry the request of a session", level=level) for indexes in (local, shared)
+            ]
+            assert [place.path for _, place in held[0]] == [place.path for _, place in held[1]]
+            scores = [[place.score for _, place in some] for some in held]
+            assert scores[1] == pytest.approx(scores[0], abs=1e-4)
 
 
 def test_a_store_has_one_model(tree: Path, store: str) -> None:
@@ -427,8 +455,8 @@ def test_the_command_line_speaks_to_a_store(tree: Path, tmp_path: Path, name: st
     assert "app/config.py" in run("related", "net/retry.py:8").stdout
     assert name in run("status").stdout
     assert run("search", "retry", "--level", "file").stdout.startswith("net/retry.py")
-    refused = run("search", "retry", "--store", "milvus://127.0.0.1:9")
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    everywhere = run("search", "where are failed requests retried", "--all", "--json")
+    assert f"{name.partition('#')[2]}/net/retry.py" in everywhere.stdout
 
 
 def test_a_file_serves_as_a_store_for_trials(tree: Path, tmp_path: Path) -> None:

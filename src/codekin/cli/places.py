@@ -83,7 +83,7 @@ def _inside(root: Path, wanted: Wanted, query: str, level: Level, asked: dict[st
     with options.open_index(
         root, wanted.folder, wanted.max_size, store=wanted.store, model=wanted.model
     ) as index:
-        if not wanted.no_update:
+        if not (wanted.no_update or wanted.store):
             freshen_index(index, lexical=asked["mode"] == "lexical")
         return _Found([], places([index], query, level=level, **asked), index.answered, index.reranked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -32,7 +33,10 @@ from codekin.tasks import Task
     help="What to find: code, or the files, folders or repositories it is in.",
 )
 @click.option(
-    "--all", "everywhere", is_flag=True, help="Search every folder that is indexed, as its index stands."
+    "--all",
+    "everywhere",
+    is_flag=True,
+    help="Search every folder that is indexed, as its index stands; with --store every repository in it.",
 )
 @click.option("--anyway", is_flag=True, help="Show what comes nearest, even where nothing seems to answer.")
 @answering(Task.NL2CODE)
@@ -59,6 +63,8 @@ def search(
         raise InputError(f"no folder {path}; the model of a second stage is named as --rerank=MODEL")
     stage = second_stage.of_search(reranker, budget)
     advice = "" if anyway or mode == "lexical" else "; --anyway shows what comes nearest"
+    if everywhere and wanted.store:
+        wanted, everywhere = replace(wanted, store=f"{wanted.store.partition('#')[0]}#*"), False
     if everywhere or level != "chunk":
         if everywhere and (path != Path() or wanted.folder):
             raise InputError("--all searches every folder that is indexed; leave out PATH and --index")

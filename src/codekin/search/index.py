@@ -327,20 +327,18 @@ class CodeIndex:
     ) -> NDArray[np.float32]:
         """(n,) float32: how near the vectors of n files of the index, each the mean of its chunks', come to a query.
 
-        `vectors` keeps the query's own by model. Of a store that machines share, nothing is known of that: 0.
+        `vectors` keeps the query's own by model.
         """
         with self._reading() as view:
             model = self._current_model()
-            if model is None or not isinstance(view, View):
+            if model is None:
                 return np.zeros(len(paths), np.float32)
             return view.file_cosines(_query_vector(model, query, task, vectors), paths)
 
     def holding(self, terms: Sequence[str]) -> list[tuple[int, int, int]]:
-        """For each term how many chunks there are, hold it, and define a name with it; 0 of a store that is shared."""
+        """For each term how many chunks there are, hold it, and define a name with it."""
         with self._reading(lexical=True) as view:
-            if not isinstance(view, View):
-                return [(0, 0, 0) for _ in terms]
-            return [(len(view.contents.spans), *view.holding(term)) for term in terms]
+            return [(view.size, *view.holding(term)) for term in terms]
 
     # ---- the model
 
@@ -542,12 +540,11 @@ def first_stage(
 
 
 def _rarity(views: Sequence[IndexView], query: Query) -> tuple[float, ...] | None:
-    """How rare a query's terms are in all folders together; None where none of them says."""
-    local = [view for view in views if isinstance(view, View)]
-    total = sum(len(view.contents.spans) for view in local)
+    """How rare a query's terms are in all folders together; None where there is nothing in them."""
+    total = sum(view.size for view in views)
     if not total:
         return None
-    return tuple(ranking.rarity(sum(view.holding(term)[0] for view in local), total) for term in query.terms)
+    return tuple(ranking.rarity(sum(view.holding(term)[0] for view in views), total) for term in query.terms)
 
 
 def _query_vector(

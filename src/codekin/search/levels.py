@@ -33,7 +33,7 @@ class Level(Choice):
     def path_of(self, result: Result) -> str:
         """The place of this level, relative to the root, that a chunk of a file is in: "." is the root."""
         if self is Level.REPO:
-            return "."
+            return result.repository or "."
         return result.path if self is Level.FILE else str(PurePosixPath(result.path).parent)
 
 

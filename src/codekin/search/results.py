@@ -35,12 +35,16 @@ class Result:
     """The first stage's score, where a second one was asked for."""
     second_score: float | None = None
     """What the second stage's model gave; None where it was not asked, failed, or had no time."""
+    repository: str = ""
+    """Of a search in every repository of a shared store the one it is in, which `path` begins with."""
 
     def as_json(self) -> dict[str, Any]:
         """All but the text; the scores of both stages where there were two."""
         members = asdict(self)
         stages = {name: members.pop(name) for name in ("first_score", "second_score")}
         del members["text"]
+        if not self.repository:
+            del members["repository"]
         if self.first_score is not None:
             members |= stages
         return {

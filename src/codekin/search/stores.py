@@ -20,6 +20,10 @@ from codekin.search.store import FileChunks, StoredFile
 class IndexView(Protocol):
     """One state of an index: its chunks, by rows that the view alone knows, and their signals for a query."""
 
+    @property
+    def size(self) -> int:
+        """How many chunks there are."""
+
     def kept(self, languages: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> Any:
         """What `candidates` takes to keep to the filters of `CodeIndex.search`, None where there are none."""
 
@@ -37,6 +41,12 @@ class IndexView(Protocol):
 
     def results(self, rows: Sequence[int], scores: Sequence[float], root: Path) -> list[Result]:
         """Some rows as results; `root` is where the folder is, for a view that holds no texts."""
+
+    def holding(self, term: str) -> tuple[int, int]:
+        """How many chunks hold a term, and how many define a name with it."""
+
+    def file_cosines(self, vector: NDArray[np.int8], paths: Sequence[str]) -> NDArray[np.float32]:
+        """(n,) float32: the cosines of n files to a vector (d,); a file's vector is the mean of its chunks'."""
 
     def row_at(self, path: str, line: int) -> int:
         """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""

@@ -222,14 +222,19 @@ class View:
 
     def file_cosines(self, vector: NDArray[np.int8], paths: Sequence[str]) -> NDArray[np.float32]:
         """(n,) float32: the cosines of n files to a vector (d,); a file's vector is the mean of its chunks'."""
-        wanted = _unit(vector.astype(np.float32))
+        wanted = unit(vector.astype(np.float32))
         found = np.zeros(len(paths), np.float32)
         for place, path in enumerate(paths):
             file = bisect_left(self.contents.paths, os.fsencode(path), key=os.fsencode)
             start, end = self.contents.file_of.searchsorted((file, file + 1)).tolist()
             rows = self.contents.vectors[start:end].astype(np.float32)
-            found[place] = _unit(_unit(rows).sum(axis=0)) @ wanted
+            found[place] = unit(unit(rows).sum(axis=0)) @ wanted
         return found
+
+    @property
+    def size(self) -> int:
+        """How many chunks there are."""
+        return len(self.contents.spans)
 
     def holding(self, term: str) -> tuple[int, int]:
         """How many chunks hold a term, and how many define a name with it."""
@@ -288,7 +293,8 @@ def _highest(scores: NDArray[np.float32], count: int) -> float:
     return float(np.partition(found, len(found) - count)[len(found) - count]) if len(found) >= count else 0.0
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (..., d) at the length 1; zero ones stay."""
     lengths = np.sqrt(np.square(vectors).sum(axis=-1, keepdims=True))
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-9)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -291,6 +292,16 @@ def holds(term: int) -> str:
 def both(*expressions: str) -> str:
     """An expression: all of these that say something hold."""
     return " and ".join(expression for expression in expressions if expression)
+
+
+def hashed(*parts: str) -> str:
+    """The id that stands for some texts."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def file_id(repository: str, path: str) -> str:
+    """The id of a repository's file."""
+    return hashed(repository, path_text(path))
 
 
 def path_text(path: str) -> str:

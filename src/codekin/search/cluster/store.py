@@ -9,7 +9,6 @@ see differs, the later one's files stand.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,8 @@ from codekin.search.cluster.milvus import (
     Row,
     both,
     equal,
+    file_id,
+    hashed,
     path_of,
     path_text,
     within,
@@ -254,7 +255,7 @@ class ClusterStore:
                 weights = document_weights(counts[own][is_text], length).tolist()
                 rows.append(
                     {
-                        "id": _hash(self.repository, path, f"{number} {first} {last}", digest.hex()),
+                        "id": hashed(self.repository, path, f"{number} {first} {last}", digest.hex()),
                         "repository": self.repository,
                         "file": own_id,
                         "path": path,
@@ -304,11 +305,7 @@ class ClusterStore:
         return {row["id"]: row["about"] for row in rows}
 
     def _file_id(self, path: str) -> str:
-        return _hash(self.repository, path_text(path))
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+        return file_id(self.repository, path)
 
 
 def _cut(text: str) -> str:

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import InputError
-from codekin.search.cluster.milvus import Milvus, Row, both, equal, holds, path_of, path_text, within
+from codekin.search.cluster.milvus import Milvus, Row, both, equal, file_id, holds, path_of, path_text, within
 from codekin.search.lexical import Field, term_hash
 from codekin.search.ranking import NO_QUERY, Query, Signals, rarity
 from codekin.search.results import Result
 from codekin.search.vectors import Vectors, largest
-from codekin.search.view import K1, B, globs
+from codekin.search.view import K1, B, globs, unit
 from codekin.source import LANGUAGES
 
 _TYPICAL_LENGTH = 192.0  # terms
@@ -87,6 +87,11 @@ class ClusterView:
         self._chunks: list[Row] = []
         self._row_of: dict[str, int] = {}
 
+    @property
+    def size(self) -> int:
+        """How many chunks there are."""
+        return self._scope.chunks
+
     def kept(
         self, languages: Sequence[str], include: Sequence[str], exclude: Sequence[str]
     ) -> list[str] | None:
@@ -127,11 +132,9 @@ class ClusterView:
         if not self._scope.chunks:
             return np.empty(0, np.int64), self._signals(NO_QUERY, [], [], [], np.empty(0, np.float32), text)
         hashes = [term_hash(term) for term in query.terms]
-        held = self._milvus.at_once(
-            lambda one: self._milvus.count(both(self._scope.where, holds(one))), hashes
-        )
-        total = max(self._scope.chunks, *held, 0) if held else self._scope.chunks
-        idf = query.rarity or [rarity(number, total) for number in held]
+        held = self._milvus.at_once(self._count, hashes)
+        total = max([self.size, *held])
+        idf = list(query.rarity or [rarity(number, total) for number in held])
         weighed = {one: weight for one, weight, number in zip(hashes, idf, held, strict=True) if number}
 
         def bm25(rows: Sequence[int]) -> NDArray[np.float32]:
@@ -182,19 +185,32 @@ class ClusterView:
                 chunk["language"],
                 score,
                 texts.get(chunk["id"], ""),
+                repository="" if self._scope.where else chunk["repository"],
             )
             for chunk, score in zip((self._chunks[row] for row in rows), scores, strict=True)
         ]
 
+    def holding(self, term: str) -> tuple[int, int]:
+        """How many chunks hold a term, and how many define a name with it."""
+        fields = [term_hash(term, field) for field in (Field.TEXT, Field.DEFINES)]
+        text, defines = self._milvus.at_once(self._count, fields) if self.size else (0, 0)
+        return text, defines
+
+    def file_cosines(self, vector: NDArray[np.int8], paths: Sequence[str]) -> NDArray[np.float32]:
+        """(n,) float32: the cosines of n files to a vector (d,); a file's vector is the mean of its chunks'."""
+        ids = [file_id(*self._place(path)) for path in paths]
+        total = {one: np.zeros(len(vector), np.float32) for one in ids}
+        for chunk in self._milvus.every("chunks", within("file", sorted(total)), ("file", "vector")):
+            total[chunk["file"]] += unit(np.rint(np.asarray(chunk["vector"], np.float32)))
+        wanted = unit(vector.astype(np.float32))
+        return np.array([unit(total[one]) @ wanted for one in ids], np.float32)
+
     def row_at(self, path: str, line: int) -> int:
         """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
-        where = both(self._scope.where, equal("path", path_text(path)))
-        if not self._scope.where:
-            name = max(
-                (name for name in self._scope.names if path.startswith(f"{name}/")), key=len, default=""
-            )
-            where = both(equal("repository", name), equal("path", path_text(path[len(name) + 1 :])))
-        chunks = sorted(self._milvus.every("chunks", where, _COLUMNS), key=lambda chunk: int(chunk["number"]))
+        name, own_path = self._place(path)
+        where = both(equal("repository", name), equal("path", path_text(own_path)))
+        found = self._milvus.every("chunks", where, _COLUMNS) if name else ()
+        chunks = sorted(found, key=lambda chunk: int(chunk["number"]))
         if not chunks:
             raise InputError(f"{path} is not in the index of this folder")
         if not 1 <= line <= chunks[-1]["last"]:
@@ -248,6 +264,18 @@ class ClusterView:
     def _order(self, row: int) -> tuple[str, bytes, int]:
         chunk = self._chunks[row]
         return chunk["repository"], path_of(chunk["path"]).encode("utf-8", "surrogateescape"), chunk["number"]
+
+    def _count(self, one: int) -> int:
+        """How many chunks hold a term, of any field."""
+        return self._milvus.count(both(self._scope.where, holds(one)))
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """The repository of a path and the path in it; "" where there is none of its name."""
+        names = self._scope.names
+        if self._scope.where:
+            return next(iter(names), ""), path
+        name = max((name for name in names if path.startswith(f"{name}/")), key=len, default="")
+        return name, path[len(name) + 1 :]
 
     def _path(self, row: Row) -> str:
         """The path of a file or a chunk; of every repository's, the repository first."""
