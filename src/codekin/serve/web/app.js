@@ -7,7 +7,7 @@ import * as results from "./results.js";
 import * as map from "./map.js";
 import * as source from "./source.js";
 
-const TYPING = 90, STEP = 10, MOST = 100, LOOK = 1000, MAP_REST = 10_000;
+const TYPING = 90, PAUSE = 350, STEP = 10, MOST = 100, LOOK = 1000, MAP_REST = 10_000;
 const MODES = { hybrid: "Meaning and words", semantic: "Meaning", lexical: "Words" };
 const EXAMPLES = ["where are failed requests retried", "parse the command line", "read the configuration file", "write atomically to disk"];
 
@@ -322,7 +322,8 @@ function changed(changes) {
 
 function soon(changes) {
   clearTimeout(typing);
-  typing = setTimeout(() => changed(changes()), TYPING);
+  // A second stage takes its time: it is asked when the typing rests.
+  typing = setTimeout(() => changed(changes()), state.rerank ? PAUSE : TYPING);
 }
 
 at("query").addEventListener("input", () => soon(() => ({ q: at("query").value, near: "", nearIn: "", nearLine: "" })));
