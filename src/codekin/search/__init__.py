@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from codekin.search.contents import Contents
 from codekin.search.everywhere import Everywhere
-from codekin.search.index import (
-    CodeIndex,
-    FirstStage,
-    count_shown,
-    default_location,
-    first_stage,
-    search_together,
-)
+from codekin.search.index import CodeIndex, default_location
 from codekin.search.known import KnownIndex, forget_index, known_indexes
 from codekin.search.levels import Level, Place, places
 from codekin.search.model import Load
@@ -28,6 +21,7 @@ from codekin.search.results import (
 )
 from codekin.search.second_stage import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
+from codekin.search.together import FirstStage, count_shown, first_stage, search_together
 
 __all__ = [
     "CANDIDATES",

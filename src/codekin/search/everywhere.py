@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from codekin.embed import Embedder, VectorCache
 from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError, StoreError
 from codekin.search import ranking
-from codekin.search.index import CodeIndex, first_stage, search_together
+from codekin.search.index import CodeIndex
 from codekin.search.known import index_files, known_indexes
 from codekin.search.levels import DEPTH, Level, Place, places
 from codekin.search.model import IndexModel
 from codekin.search.results import Mode, Result
 from codekin.search.second_stage import Reranked
 from codekin.search.summaries import Plan, Promise, Summaries
+from codekin.search.together import first_stage, search_together
 from codekin.tasks import Task
 
 RECALL = {10: 0.98, 100: 0.9}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -19,18 +18,17 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from codekin.embed import DEFAULT_MODEL, Embedder
-from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError, StoreError
+from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking, upgrading
 from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
-from codekin.search.demand import note_shown
 from codekin.search.indexing import Progress
 from codekin.search.mixed import Upgrade
 from codekin.search.model import Asked, IndexModel, Load, ModelRecord, absolute, open_model
-from codekin.search.ranking import Query, Scores, Signals
 from codekin.search.results import Mode, Result, Status, UpdateReport, UpgradeReport
 from codekin.search.second_stage import Reranked, SecondStage
 from codekin.search.store import FILE_NAME, Store, delete
+from codekin.search.together import FirstStage, Part, check_top, query_vector, search_together
 from codekin.search.view import View
 from codekin.source import DEFAULT_MAX_BYTES
 from codekin.tasks import Task
@@ -38,8 +36,6 @@ from codekin.tasks import Task
 if TYPE_CHECKING:
     from codekin.search.cluster.store import ClusterStore
     from codekin.search.stores import IndexView
-
-_SHOWN = 10  # results of a search that say which files are searched for
 
 
 class CodeIndex:
@@ -275,7 +271,7 @@ class CodeIndex:
 
         Filters are those of `search`, and so is `wait`. Raises InputError where the index knows no such place.
         """
-        _check(top)
+        check_top(top)
         task = Task.parse(task)
         with self._reading() as view:
             row = view.row_at(path, line)
@@ -292,7 +288,7 @@ class CodeIndex:
             )
             others = np.flatnonzero(rows != row)
             found = FirstStage(
-                [_Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top
+                [Part(self, view, rows[others], signals.of(others))], ranking.NO_QUERY, top
             ).found
             self.answered = bool(found)
             return [result for _, result in found]
@@ -333,7 +329,7 @@ class CodeIndex:
             model = self._current_model()
             if model is None:
                 return np.zeros(len(paths), np.float32)
-            return view.file_cosines(_query_vector(model, query, task, vectors), paths)
+            return view.file_cosines(query_vector(model, query, task, vectors), paths)
 
     def holding(self, terms: Sequence[str]) -> list[tuple[int, int, int]]:
         """For each term how many chunks there are, hold it, and define a name with it."""
@@ -407,241 +403,6 @@ class CodeIndex:
         return known
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One index's part in an answer: its candidates and what they are worth."""
-
-    index: CodeIndex
-    view: IndexView
-    rows: NDArray[np.int64]
-    signals: Signals
-
-
-OnSkip = Callable[[CodeIndex, CodekinError], None]
-"""Told of an index that cannot be asked, and what is wrong with it."""
-
-
-@contextmanager
-def _skipping(index: CodeIndex, on_skip: OnSkip | None) -> Iterator[None]:
-    try:
-        yield
-    except (ModelError, StoreError, MissingExtraError) as error:
-        if on_skip is None:
-            raise
-        on_skip(index, error)
-
-
-def search_together(
-    indexes: Sequence[CodeIndex],
-    query: str,
-    top: int = 10,
-    *,
-    mode: Mode | str = Mode.HYBRID,
-    task: Task | str = Task.NL2CODE,
-    languages: Sequence[str] = (),
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    anyway: bool = False,
-    wait: bool = False,
-    rerank: SecondStage | None = None,
-    rarities: Mapping[str, float] | None = None,
-    on_skip: OnSkip | None = None,
-) -> list[tuple[CodeIndex, Result]]:
-    """`CodeIndex.search` of several folders at once: the best chunks of all, ranked as those of one folder.
-
-    What is rare in one folder may be common in another: a term weighs what it does among the chunks of all, or what
-    `rarities` says, where more are known of than are asked. An index in which nothing answers takes no part, unless
-    `anyway` asks for it; nor does one that cannot be asked, its model not being there or its database damaged, where
-    there is an `on_skip` to be told. Raises what `CodeIndex.search` does.
-    """
-    _check(top)
-    depth = max(top, rerank.candidates) if rerank else top
-    task = Task.parse(task)
-    first = first_stage(
-        indexes,
-        query,
-        depth,
-        mode=mode,
-        task=task,
-        languages=languages,
-        include=include,
-        exclude=exclude,
-        anyway=anyway,
-        wait=wait,
-        rarities=rarities,
-        on_skip=on_skip,
-    )
-    found = first.found
-    reranked = None
-    if rerank:
-        second, reranked = rerank.score(query, [result for _, result in found], task)
-        found = first.again(second, rerank.weight)
-    found = found[:top]
-    count_shown(found)
-    hit = {index for index, _ in found}
-    for index in indexes:
-        index.answered = index.answered and index in hit
-        index.reranked = reranked
-    return found
-
-
-def first_stage(
-    indexes: Sequence[CodeIndex],
-    query: str,
-    top: int,
-    *,
-    mode: Mode | str = Mode.HYBRID,
-    task: Task | str = Task.NL2CODE,
-    languages: Sequence[str] = (),
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    anyway: bool = False,
-    wait: bool = False,
-    rarities: Mapping[str, float] | None = None,
-    on_skip: OnSkip | None = None,
-) -> FirstStage:
-    """`search_together` without a second stage, and without counting what it shows."""
-    if not query.strip():
-        raise InputError("the query is empty")
-    mode, task = Mode.parse(mode), Task.parse(task)
-    parsed = ranking.parse(query)
-    made: dict[ModelRecord, NDArray[np.int8]] = {}
-    upgraded: dict[ModelRecord, NDArray[np.int8] | None] = {}
-    parts = []
-    with ExitStack() as stack:
-        asked: list[tuple[CodeIndex, IndexView]] = []
-        for index in indexes:
-            index.answered = False
-            with _skipping(index, on_skip):
-                asked.append((index, stack.enter_context(index._reading(lexical=mode is Mode.LEXICAL))))
-        if rarities is not None:
-            parsed = replace(parsed, rarity=tuple(rarities[term] for term in parsed.terms))
-        elif len(asked) > 1:
-            parsed = replace(parsed, rarity=_rarity([view for _, view in asked], parsed))
-        for index, view in asked:
-            with _skipping(index, on_skip):
-                kept = view.kept(languages, include, exclude)
-                model = None if mode is Mode.LEXICAL else index._current_model()
-                vector = None
-                if model:
-                    vector = _query_vector(model, query, task, made)
-                    view = index._upgrade.joined(index._store, view, query, task, upgraded, wait=wait)
-                find = partial(
-                    view.candidates, parsed, vector, ranking.pool(top), text=mode is not Mode.SEMANTIC
-                )
-                rows, signals = find()
-                # Of the whole folder: whoever narrows a search wants the best of what is left.
-                index.answered = model is None or ranking.answers(signals, model.calibration(task))
-                if index.answered or anyway:
-                    if kept is not None:
-                        rows, signals = find(kept=kept)
-                    parts.append(_Part(index, view, rows, signals))
-        return FirstStage(parts, parsed, top)
-
-
-def _rarity(views: Sequence[IndexView], query: Query) -> tuple[float, ...] | None:
-    """How rare a query's terms are in all folders together; None where there is nothing in them."""
-    total = sum(view.size for view in views)
-    if not total:
-        return None
-    return tuple(ranking.rarity(sum(view.holding(term)[0] for view in views), total) for term in query.terms)
-
-
-def _query_vector(
-    model: IndexModel, query: str, task: Task, made: dict[ModelRecord, NDArray[np.int8]]
-) -> NDArray[np.int8]:
-    """The query's vector, made once for all indexes of a model."""
-    record = replace(model.record, since=0)
-    if record not in made:
-        made[record] = model.query(query, task)
-    return made[record]
-
-
-def count_shown(found: Sequence[tuple[CodeIndex, Result]]) -> None:
-    """Counts the files of the best results as searched for, which an upgrade begins with."""
-    shown: dict[CodeIndex, set[str]] = {}
-    for index, result in found[:_SHOWN]:
-        shown.setdefault(index, set()).add(result.path)
-    for index, paths in shown.items():
-        if isinstance(index._store, Store) and index.writable:
-            note_shown(index._store.location, paths)
-
-
-class FirstStage:
-    """The candidates of several indexes ranked as those of one: `found`, the best of them, each with its index.
-
-    Made inside the transactions of the indexes, which it reads the results from.
-    """
-
-    def __init__(self, parts: Sequence[_Part], query: Query, top: int) -> None:
-        self.found: list[tuple[CodeIndex, Result]] = []
-        self._rows = np.empty(0, np.int64)
-        if not parts:
-            return
-        paths: list[str] = []
-        file_of = []
-        for part in parts:
-            own, own_paths = part.view.files(part.rows)
-            file_of.append(own + np.int32(len(paths)))
-            paths += own_paths
-        signals = Signals.joined([part.signals for part in parts])
-        self._ranking = ranking.Ranking(
-            signals, np.concatenate(file_of), paths, query, top, parts[0].index.weights
-        )
-        self._candidates = len(signals.semantic)
-        self._rows, scores = self._ranking.best(top)
-        self.found = _results(parts, self._rows, scores)
-
-    def keep(self, wanted: Callable[[CodeIndex, Result], bool]) -> int:
-        """Leaves out of `found` what is not wanted; returns how many that are."""
-        kept = [place for place, one in enumerate(self.found) if wanted(*one)]
-        dropped = len(self.found) - len(kept)
-        if dropped:
-            self.found, self._rows = [self.found[place] for place in kept], self._rows[kept]
-        return dropped
-
-    def again(self, second: Scores, weight: float) -> list[tuple[CodeIndex, Result]]:
-        """`found` in the order of both stages; `second` (m,) are the second one's scores of the first m of them.
-
-        They are one more list beside the first stage's own, scaled as those are, and what is known of paths and files
-        counts as before. A result that was not scored counts as the last of that list.
-        """
-        given = [*second.tolist(), *[None] * (len(self.found) - len(second))]
-        both = {
-            place: replace(result, first_score=result.score, second_score=given[place])
-            for place, (_, result) in enumerate(self.found)
-        }
-        if not len(second):
-            return [(index, both[place]) for place, (index, _) in enumerate(self.found)]
-        further = np.zeros(self._candidates, np.float32)
-        further[self._rows[: len(second)]] = (
-            weight * (second - second.min()) / max(float(np.ptp(second)), 1e-9)
-        )
-        places = {row: place for place, row in enumerate(self._rows.tolist())}
-        rows, scores = self._ranking.best(self._candidates, further)
-        return [
-            (self.found[place][0], replace(both[place], score=score))
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-            if (place := places.get(row)) is not None
-        ]
-
-
-def _results(
-    parts: Sequence[_Part], rows: NDArray[np.int64], scores: Scores
-) -> list[tuple[CodeIndex, Result]]:
-    """The chunks of some rows, counted through all parts, each with its index."""
-    first_row = np.cumsum([0, *(len(part.rows) for part in parts)])
-    part_of = np.searchsorted(first_row, rows, side="right") - 1
-    found: list[tuple[CodeIndex, Result] | None] = [None] * len(rows)
-    for number in np.unique(part_of).tolist():
-        part, places = parts[number], np.flatnonzero(part_of == number)
-        own_rows = part.rows[rows[places] - first_row[number]].tolist()
-        results = part.view.results(own_rows, scores[places].tolist(), part.index.root)
-        for place, result in zip(places.tolist(), results, strict=True):
-            found[place] = (part.index, result)
-    return [one for one in found if one]
-
-
 def default_location(root: Path, beside: str | None = None) -> Path:
     """The folder of the user's cache that holds a root's index, keyed by its resolved path.
 
@@ -657,8 +418,3 @@ def _rebuild_command(path: str | Path, index: str | Path | None, store: str | No
     options = {"index": index, "store": store, **asdict(asked)}
     words = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
     return shlex.join(["codekin", "index", str(path), *chain.from_iterable(words), "--rebuild"])
-
-
-def _check(top: int) -> None:
-    if top < 1:
-        raise InputError(f"top is {top}; ask for at least 1 result")

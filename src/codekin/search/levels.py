@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.search import ranking
-from codekin.search.index import CodeIndex, search_together
+from codekin.search.index import CodeIndex
 from codekin.search.model import ModelRecord
 from codekin.search.results import Mode, Result
+from codekin.search.together import search_together
 from codekin.tasks import Choice, Task
 
 DEPTH = 20
