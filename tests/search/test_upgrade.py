@@ -379,7 +379,8 @@ def test_what_is_searched_for_comes_first_then_what_is_named_most(tmp_path: Path
             "b.py": "def central_thing():\n    return 1\n",
             "c.py": "from b import central_thing\n\n\ndef caller_one():\n    return central_thing()\n",
             "d.py": "from b import central_thing\n\n\ndef caller_two():\n    return central_thing()\n",
-            "tests/test_b.py": "def test_it():\n    return 1\n",
+            "tests/test_b.py": "def test_it():\n    return 1\n\n\ndef ___():\n    return 1\n",
+            "ops.hs": "module Ops where\n\n(<+>) :: Int -> Int -> Int\na <+> b = a + b\n",
         },
     )
     with opened(tree, tmp_path / "index", weak) as index:
@@ -441,6 +442,12 @@ def test_mixed_cosines_lie_as_the_first_models_do(both):
     assert np.allclose(found[upgraded], expected, atol=1e-5)
     some = np.array([3, 77, 400, 401])
     assert np.allclose(made.cosines(query, some), found[some], atol=1e-6)
+
+
+def test_a_single_stronger_vector_says_nothing(both):
+    vectors, upgraded, stronger, query, wanted = both
+    made = Mixed(vectors, upgraded[:1], Vectors(stronger.rows[:1]), wanted)
+    assert np.allclose(made.cosines(query), vectors.cosines(query), atol=1e-4)
 
 
 def test_many_mixed_vectors_are_searched_by_either_model(both, monkeypatch: pytest.MonkeyPatch):

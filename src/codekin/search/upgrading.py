@@ -182,11 +182,8 @@ class Order:
         return [file for *_, file in sorted(keyed, key=lambda key: key[:3])]
 
     def _centrality(self, file: Waiting, own: int | None, contents: Contents) -> float:
-        names = {lexical.words(symbol)[-1] for symbol, _ in self._store.symbols(file.id) if _is_name(symbol)}
         total = 0.0
-        for name in names:
-            if len(name) < _SHORTEST_NAME:
-                continue
+        for name in {name for symbol, _ in self._store.symbols(file.id) if (name := _name(symbol))}:
             if name not in self._named:
                 self._named[name] = (
                     self._files(contents, lexical.terms(name)[0], Field.TEXT),
@@ -203,6 +200,7 @@ class Order:
         return frozenset(np.unique(contents.file_of[rows[rows >= 0]]).tolist())
 
 
-def _is_name(symbol: str) -> bool:
-    """Whether a chunk's symbol is a definition's, not a heading's."""
-    return bool(symbol) and not any(map(str.isspace, symbol))
+def _name(symbol: str) -> str:
+    """The name that a chunk defines, without what it is in; "" for headings, operators and what is anybody's name."""
+    words = [] if any(map(str.isspace, symbol)) else lexical.words(symbol)
+    return words[-1] if words and len(words[-1]) >= _SHORTEST_NAME and lexical.terms(words[-1]) else ""
