@@ -19,6 +19,7 @@ _PLAIN, _TLS, _LITE = "milvus", "milvus+https", "milvus-lite"
 _PORT = 19530
 _COLLECTION = "codekin"
 _NAME = re.compile(r"[\w.@:+~/-]{1,500}", re.ASCII)
+_UNFIT = re.compile(r"[^\w.@:+~/-]", re.ASCII)
 _COLLECTION_NAME = re.compile(r"[A-Za-z_]\w{0,200}", re.ASCII)
 _REMOTE = re.compile(r"(?:[a-z+]+://)?(?:[^@/]*@)?([^:/]+)(?::\d+)?[:/]+(.+?)(?:\.git)?/*$")
 
@@ -65,23 +66,18 @@ def parse_address(text: str) -> Address:
         raise InputError(f"{text} is no store; write {_FORM}")
     if not _COLLECTION_NAME.fullmatch(collection):
         raise InputError(f"{collection!r} is no name of a collection: letters, digits and _")
-    if repository not in (None, EVERY):
-        check_name(repository)
-    return Address(uri, database, collection, repository, parts._replace(fragment="").geturl())
-
-
-def check_name(repository: str) -> str:
-    """A repository's name as it is; raises InputError for one that cannot be."""
-    if not _NAME.fullmatch(repository):
+    if repository not in (None, EVERY) and not _NAME.fullmatch(repository):
         raise InputError(f"{repository!r} is no name of a repository: letters, digits and . _ - + ~ @ : /")
-    return repository
+    return Address(uri, database, collection, repository, parts._replace(fragment="").geturl())
 
 
 def name_of(root: Path, otherwise: str) -> str:
     """The name by which a folder's repository is known to all who have it: `github.com/owner/name`.
 
-    It is that of git's remote `origin`, with the path below the top of the work tree; `otherwise` where there is none.
+    It is that of git's remote `origin`, with the path below the top of the work tree; where there is none, `otherwise`
+    without what no name has.
     """
+    otherwise = _UNFIT.sub("_", otherwise)
     remote = _git(root, "config", "--get", "remote.origin.url")
     found = _REMOTE.fullmatch(remote) if remote else None
     if not found or Path(remote).exists():

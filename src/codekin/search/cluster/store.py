@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import InputError, StoreError
-from codekin.search.cluster.address import EVERY, Address, check_name, name_of
+from codekin.search.cluster.address import EVERY, Address, name_of
 from codekin.search.cluster.milvus import (
     MOST_BYTES,
     MOST_TERMS,
@@ -66,7 +66,7 @@ class ClusterStore:
     writable = True
 
     def __init__(self, address: Address, root: Path, otherwise: str) -> None:
-        self.repository = address.repository or check_name(name_of(root, otherwise))
+        self.repository = address.repository or name_of(root, otherwise)
         self.location = f"{address.text}#{self.repository}"
         self._milvus = Milvus(address)
         self._where = "" if self.repository == EVERY else equal("repository", self.repository)

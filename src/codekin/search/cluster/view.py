@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import InputError
-from codekin.search.cluster.milvus import Milvus, Row, both, equal, file_id, holds, path_of, path_text, within
+from codekin.search.cluster.milvus import Milvus, Row, both, equal, file_id, holds, path_of, within
 from codekin.search.lexical import Field, term_hash
 from codekin.search.ranking import NO_QUERY, Query, Signals, rarity
 from codekin.search.results import Result
@@ -208,7 +208,7 @@ class ClusterView:
     def row_at(self, path: str, line: int) -> int:
         """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
         name, own_path = self._place(path)
-        where = both(equal("repository", name), equal("path", path_text(own_path)))
+        where = both(equal("repository", name), equal("file", file_id(name, own_path)))
         found = self._milvus.every("chunks", where, _COLUMNS) if name else ()
         chunks = sorted(found, key=lambda chunk: int(chunk["number"]))
         if not chunks:
