@@ -136,6 +136,20 @@ def test_where_nothing_is_measured_all_are_asked(cache: Path, options: dict[str,
         assert everywhere.asked == everywhere.known == FOLDERS
 
 
+def test_where_few_files_may_be_open_those_that_promise_most_are_asked(
+    cache: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(everywhere_module, "_room", lambda count: 5)
+    with Everywhere() as everywhere:
+        found = everywhere.search("send the invoice of a customer", 10, include=["*.py"], anyway=True)
+        assert everywhere.asked == 5
+        assert hits(found)[0] == asking_all("send the invoice of a customer")[0]
+        [told] = everywhere.left_out
+        assert told.startswith(f"{FOLDERS - 5} folders that promise less")
+        everywhere.search("telescope", 10, anyway=True)
+        assert len(everywhere._opened) == 5
+
+
 def test_the_share_to_ask_is_measured_once_and_again_when_the_folders_have_grown(cache: Path):
     told: list[str] = []
     with Everywhere(progress=lambda doing, done, total: told.append(doing)) as everywhere:

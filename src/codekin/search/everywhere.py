@@ -7,7 +7,7 @@ the one that has what `RECALL` wants of the best answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codekin.embed import Embedder, VectorCache
 from codekin.errors import CodekinError, InputError, MissingExtraError, ModelError, StoreError
@@ -107,17 +106,22 @@ class Everywhere:
             raise InputError("the query is empty")
         self.left_out = []
         roots, rarities = self._roots(), None
-        chosen = roots
-        if self._summaries and self._model is None and _is_plain(options):
-            task = Task.parse(options.get("task", Task.NL2CODE))
-            promise = self._promise(self._summaries, query, task)
+        few = len(roots)
+        if self._summaries:
+            task, mode = (
+                Task.parse(options.get("task", Task.NL2CODE)),
+                Mode.parse(options.get("mode", Mode.HYBRID)),
+            )
+            promise = self._promise(self._summaries, query, None if mode is Mode.LEXICAL else task)
             rarities = promise.rarities
-            chosen = [roots[place] for place in self._chosen(self._summaries, promise, depth).tolist()]
-        for some in (chosen, roots):
-            _allow_files(_FILES_EACH * len(some))
-            indexes = [self._open(root) for root in some]
+            if self._model is None and _is_plain(options):
+                few = self._few(self._summaries, promise, depth)
+            ranked = [self._summaries.indexes[place].root for place in promise.order.tolist()]
+            roots = sorted(roots, key={root: place for place, root in enumerate(ranked)}.__getitem__)
+        for some in (few, len(roots)):
+            indexes = self._open(roots[:some])
             found = find(indexes, query, top, **options, rarities=rarities, on_skip=self._leave_out)
-            if found or len(some) == len(roots):
+            if found or some == len(roots):
                 break
         self.known, self.asked = len(roots), len(indexes)
         if not found and len(self.left_out) >= len(roots):
@@ -140,36 +144,39 @@ class Everywhere:
             raise InputError("no folder is indexed here; codekin index FOLDER does it")
         return roots
 
-    def _promise(self, summaries: Summaries, query: str, task: Task) -> Promise:
-        """What the summaries promise; of a model that cannot be loaded, words alone."""
+    def _promise(self, summaries: Summaries, query: str, task: Task | None) -> Promise:
+        """What the summaries promise: without a task, and of a model that cannot be loaded, by words alone."""
         vectors = {}
-        for record in summaries.models:
+        for record in summaries.models if task else ():
             with suppress(ModelError, MissingExtraError):
-                vectors[record] = IndexModel(record, load=self._load).query(query, task)
+                vectors[record] = IndexModel(record, load=self._load).query(query, task or Task.NL2CODE)
         return summaries.promise(ranking.parse(query), vectors)
 
-    def _chosen(self, summaries: Summaries, promise: Promise, depth: int) -> NDArray[np.int64]:
-        """The places of the indexes to ask for so many best answers."""
+    def _few(self, summaries: Summaries, promise: Promise, depth: int) -> int:
+        """How many of the indexes that promise most to ask for so many best answers."""
         measured = next((tried for tried in RECALL if tried >= depth), None)
         if measured is None:
-            return np.arange(len(promise.worth))
+            return len(promise.order)
         plan = summaries.plan(measured)
         chunks = sum(one.chunks for one in summaries.indexes)
         if plan is None or not chunks / _GROWTH <= plan.chunks <= chunks * _GROWTH:
             plan = self._measured(summaries, measured, chunks)
             summaries.keep_plan(measured, plan)
-        return asked(promise, plan.share)
+        return max(1, round(plan.share * len(promise.order)), int(np.count_nonzero(promise.sole)))
 
     def _measured(self, summaries: Summaries, depth: int, chunks: int) -> Plan:
         """The least share of the indexes with which questions of their own find what `RECALL` asks for."""
         sample: list[int] = []
         held = 0
+        most = min(_SAMPLE_INDEXES, _room(_SAMPLE_INDEXES))
         for place in np.random.default_rng(0).permutation(len(summaries.indexes)).tolist():
             held += summaries.indexes[place].chunks
-            if sample and (held > _SAMPLE_CHUNKS or len(sample) == _SAMPLE_INDEXES):
+            if sample and (held > _SAMPLE_CHUNKS or len(sample) == most):
                 break
             sample.append(place)
-        indexes = {place: self._open(summaries.indexes[place].root) for place in sample}
+        indexes = dict(
+            zip(sample, self._open([summaries.indexes[place].root for place in sample]), strict=True)
+        )
         names = [summaries.indexes[place].names for place in sample]
         texts = [name for some in zip_longest(*names) for name in some if name][:_QUESTIONS]
         promises = [self._promise(summaries, text, Task.NL2CODE) for text in texts]
@@ -210,10 +217,21 @@ class Everywhere:
             some = math.ceil(some * _STEP)
         return Plan(1.0, 1.0, chunks)
 
-    def _open(self, root: Path) -> CodeIndex:
-        if root not in self._opened:
-            self._opened[root] = CodeIndex(root, model=self._model, update=False, load=self._load)
-        return self._opened[root]
+    def _open(self, roots: Sequence[Path]) -> list[CodeIndex]:
+        """The indexes of some folders, and of no more others than the system lets a process have open."""
+        room = _room(len(roots))
+        if len(roots) > room:
+            self.left_out.append(
+                f"{len(roots) - room} folders that promise less: more files than a process may have open here"
+            )
+            roots = roots[:room]
+        if len(self._opened.keys() | roots) > room:
+            for root in self._opened.keys() - roots:
+                self._opened.pop(root).close()
+        for root in roots:
+            if root not in self._opened:
+                self._opened[root] = CodeIndex(root, model=self._model, update=False, load=self._load)
+        return [self._opened[root] for root in roots]
 
     def _leave_out(self, index: CodeIndex, error: CodekinError) -> None:
         self.left_out.append(f"{index.root}: {error}")
@@ -223,30 +241,26 @@ class Everywhere:
             self._progress(doing, done, total)
 
 
-def asked(promise: Promise, share: float) -> NDArray[np.int64]:
-    """The places of the share of the indexes that promises most, and of those that alone have a term."""
-    count = max(round(share * len(promise.order)), int(np.count_nonzero(promise.sole)), 1)
-    return np.sort(promise.order[:count])
-
-
 def _is_plain(options: dict[str, Any]) -> bool:
     """Whether a search is one of those for which the share to ask is measured: hybrid, and of everything."""
     narrowed = any(options.get(name) for name in ("languages", "include", "exclude"))
     return not narrowed and Mode.parse(options.get("mode", Mode.HYBRID)) is Mode.HYBRID
 
 
-def _allow_files(count: int) -> None:
-    """Lets the process have so many more files open, where the system's limit for it allows that."""
+def _room(count: int) -> int:
+    """How many indexes may be open, where `count` are wanted: the limit of open files is raised, if it can be."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return count
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _OWN_FILES
+    wanted = _FILES_EACH * count + _OWN_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return count if soft == resource.RLIM_INFINITY else max(1, (soft - _OWN_FILES) // _FILES_EACH)
 
 
 class _SharedModels:
