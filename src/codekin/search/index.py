@@ -20,7 +20,6 @@ from platformdirs import user_cache_path
 from codekin.embed import DEFAULT_MODEL, Embedder
 from codekin.errors import InputError, ModelError, StoreError
 from codekin.search import indexing, ranking, upgrading
-from codekin.search.cluster.address import parse_address
 from codekin.search.contents import Contents
 from codekin.search.indexing import Progress
 from codekin.search.mixed import Upgrade
@@ -34,6 +33,7 @@ from codekin.source import DEFAULT_MAX_BYTES
 from codekin.tasks import Task
 
 if TYPE_CHECKING:
+    from codekin.search.cluster.address import Address
     from codekin.search.cluster.store import ClusterStore
     from codekin.search.stores import IndexView
 
@@ -87,7 +87,7 @@ class CodeIndex:
         if index and store:
             raise InputError("an index is kept in a folder or in a store; give one of both")
         self._folder = Path(index) if index else default_location(self.root)
-        self._address = parse_address(store) if store else None
+        self._address = _address(store) if store else None
         self._asked = Asked(absolute(model), dimensions, dtype)
         self._rebuild = _rebuild_command(path, index, store, self._asked)
         self._model: IndexModel | None = None
@@ -411,6 +411,12 @@ def default_location(root: Path, beside: str | None = None) -> Path:
     told = os.fsencode(root) + (b"" if beside is None else b"\0" + os.fsencode(beside))
     key = hashlib.blake2b(told, digest_size=8).hexdigest()
     return user_cache_path("codekin", appauthor=False) / "indexes" / f"{root.name or 'root'}-{key}"
+
+
+def _address(store: str) -> Address:
+    from codekin.search.cluster.address import parse_address
+
+    return parse_address(store)
 
 
 def _rebuild_command(path: str | Path, index: str | Path | None, store: str | None, asked: Asked) -> str:
