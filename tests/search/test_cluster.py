@@ -300,6 +300,8 @@ def test_one_question_to_every_repository_of_a_store(tmp_path: Path, store: str)
             ]
             assert [result.score for result in found] == pytest.approx([result.score for result in expected])
         assert every.status().chunks == local.status().chunks > one.status().chunks
+        held = every.status().repositories
+        assert list(held) == ["acme/one", "acme/two"] and held["acme/one"] == one.status().chunks
         place = "one/a/b/c/app/config.py", 8
         assert [f"acme/{result.path}" for result in local.related(*place)] == [
             result.path for result in every.related(f"acme/{place[0]}", place[1])

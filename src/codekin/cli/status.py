@@ -12,7 +12,7 @@ import click
 
 from codekin.cli import options
 from codekin.cli.meter import rate
-from codekin.cli.terminal import age, count, duration, size
+from codekin.cli.terminal import age, count, duration, size, visible
 
 if TYPE_CHECKING:
     from codekin.search import UpgradeStatus
@@ -47,6 +47,7 @@ def status(path: Path, as_json: bool, folder: Path | None, store: str | None) ->
                 "updated_at": updated,
                 "age_seconds": None if updated is None else round(max(0.0, time.time() - updated), 1),
                 "upgrade": _as_member(held.upgrade) if held.upgrade else None,
+                **({"repositories": held.repositories} if held.repositories else {}),
             }
         )
     elif held.updated_at is None:
@@ -63,6 +64,8 @@ def status(path: Path, as_json: bool, folder: Path | None, store: str | None) ->
         by_size = sorted(held.languages.items(), key=lambda item: (-item[1], item[0]))
         for number, (language, chunks) in enumerate(by_size):
             print(f"{'' if number else 'languages':<11}{language:<14}{chunks:>8,}")
+        for name, chunks in held.repositories.items():
+            print(f"{visible(name)}  {count(chunks, 'chunk')}")
     raise SystemExit(1 if held.updated_at is None else 0)
 
 

@@ -309,6 +309,7 @@ class CodeIndex:
             bytes=size,
             updated_at=updated_at,
             upgrade=upgrading.status(self._store) if isinstance(self._store, Store) else None,
+            repositories={} if isinstance(self._store, Store) else self._store.repositories(),
         )
 
     def contents(self) -> Contents:

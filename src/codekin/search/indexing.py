@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from codekin.search.extracting import Extracted, Extractor, Job, Known, digest_o
 from codekin.search.model import IndexModel, ModelRecord
 from codekin.search.results import Skipped, UpdateProgress, UpdateReport
 from codekin.search.store import Store, StoredFile
-from codekin.search.stores import IndexStore
 from codekin.search.vectors import is_many
 from codekin.search.workers import extract_all, worker_count
 from codekin.source import SourceFile, walk
 from codekin.tasks import Task
+
+if TYPE_CHECKING:
+    from codekin.search.stores import IndexStore
 
 _BATCH_BYTES = 1 << 19  # of source text: a job, and a transaction, of some 500 chunks
 _SLOW_BATCH_BYTES = 1 << 13  # a slow model's first, until it has shown how slow it is

@@ -139,6 +139,12 @@ class ClusterStore:
         rows = self._milvus.every("chunks", where, ("digest", "vector"), strong=True)
         return {bytes.fromhex(row["digest"]): np.rint(row["vector"]).astype(np.int8) for row in rows}
 
+    def repositories(self) -> dict[str, int]:
+        """The chunks of each repository by its name, where every one is asked."""
+        if self.repository != EVERY:
+            return {}
+        return {name: told["chunks"] for name, told in sorted(self._read_about().items()) if name != _STORE}
+
     def sizes(self) -> tuple[int, dict[str, int], int | None, float | None]:
         """Files, chunks by language, None for what Milvus alone knows, and the last change (Unix seconds)."""
         found = Scope.of({name: told for name, told in self._read_about().items() if name != _STORE}, "")
