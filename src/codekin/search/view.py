@@ -226,7 +226,7 @@ class View:
         found = np.zeros(len(paths), np.float32)
         for place, path in enumerate(paths):
             file = bisect_left(self.contents.paths, os.fsencode(path), key=os.fsencode)
-            start, end = self.contents.file_of.searchsorted((file, file + 1)).tolist()
+            start, end = self._rows_of(file)
             rows = self.contents.vectors[start:end].astype(np.float32)
             found[place] = unit(unit(rows).sum(axis=0)) @ wanted
         return found
@@ -269,7 +269,13 @@ class View:
         file = int(self.contents.file_of[row])
         if file not in self._symbols:
             self._symbols[file] = self._store.symbols(self.contents.file_ids[file])
-        return self._symbols[file][row - int(np.searchsorted(self.contents.file_of, file))]
+        return self._symbols[file][row - self._rows_of(file)[0]]
+
+    def _rows_of(self, file: int) -> tuple[int, int]:
+        """The first row of a file, and the one after its last."""
+        # In the type of what is searched, all of which is converted otherwise.
+        start, end = self.contents.file_of.searchsorted(np.array([file, file + 1], np.int32)).tolist()
+        return start, end
 
 
 def _places(
