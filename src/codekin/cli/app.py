@@ -8,7 +8,9 @@ import click
 
 from codekin import __version__
 
-_COMMANDS = "search related index status repos rank embed label models plan data train evaluate calibrate serve mcp".split()
+_COMMANDS = (
+    "search related index status repos rank embed label models plan data train evaluate calibrate serve mcp"
+).split()
 
 
 class _Commands(click.Group):

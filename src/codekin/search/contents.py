@@ -89,7 +89,9 @@ def read_contents(
 
 def read_partition(db: sqlite3.Connection, dimensions: int) -> Partition | None:
     """The cells that the vectors are in, in an index of many."""
-    row = db.execute("SELECT centres, vectors, signs, probes, candidates, survivors, recall FROM partition").fetchone()
+    row = db.execute(
+        "SELECT centres, vectors, signs, probes, candidates, survivors, recall FROM partition"
+    ).fetchone()
     if row is None:
         return None
     return Partition(np.frombuffer(row[0], np.float32).reshape(-1, dimensions), row[1], Plan(*row[2:]))
