@@ -362,7 +362,7 @@ def test_a_store_has_one_model(tree: Path, store: str) -> None:
         ):
             other.update(rebuild=True)
         milvus = Milvus(parse_address(store))
-        milvus.upsert("repositories", [{"id": ".", "about": {"version": 99}}])
+        milvus.upsert("repositories", [{"id": "!", "about": {"version": 99}}])
         milvus.close()
         with pytest.raises(StoreError, match="of another version of codekin; name another with"):
             first.search("retry")

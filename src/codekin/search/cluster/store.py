@@ -41,7 +41,7 @@ from codekin.search.model import ModelRecord
 from codekin.search.store import FileChunks, StoredFile
 
 _VERSION = 1
-_STORE = "."  # no repository's name: the row that says what the store is
+_STORE = "!"  # no repository's name: the row that says what the store is
 _FILE_COLUMNS = ("path", "language", "digest", "size", "mtime_ns", "chunks", "terms")
 _NO_TIME = -1
 
