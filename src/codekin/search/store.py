@@ -225,6 +225,11 @@ class Store:
         with self._decoding():
             return segments.matches(self._db, contents.segments, term, fields, len(contents.row_of))
 
+    def frequencies(self, contents: Contents) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The hash of every term of a field, ascending, and how many chunks hold it."""
+        with self._decoding():
+            return segments.frequencies(self._db, contents.segments, contents.row_of >= 0)
+
     def upgrade(self) -> ModelRecord | None:
         """The model of the upgrade, None where there is none."""
         with self._decoding():
