@@ -79,6 +79,7 @@ def drop(db: sqlite3.Connection) -> None:
     """Removes the upgrade and all its vectors."""
     db.execute("DELETE FROM stronger")
     db.execute("DELETE FROM upgrade")
+    db.execute("DELETE FROM meta WHERE key = 'upgrade_pace'")
 
 
 def put(db: sqlite3.Connection, rows: Iterable[tuple[int, bytes]]) -> None:
