@@ -100,12 +100,13 @@ def ask(repository: Repository, reranker: Reranker, mode: str, candidates: int) 
                 assert index.reranked is not None
                 if index.reranked.problem:
                     raise SystemExit(index.reranked.problem)
+                second_seconds = index.reranked.seconds
                 for weight in (*SHARES, ALONE):
                     stage = SecondStage(reranker, candidates=candidates, weight=weight)
                     figures[weight] = found_of(
                         index.search(question.text, TOP, mode=searched, rerank=stage), question
                     )
-                asked.append(Asked(repository.name, figures, seconds, index.reranked.seconds))
+                asked.append(Asked(repository.name, figures, seconds, second_seconds))
     return asked
 
 
