@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from milvus import milvus_server
 from running import Server, serving
-from shop import DECODER, write_tree
+from shop import DECODER, RETRY, write_tree
+
+from codekin import CodeIndex
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,16 @@ def decoder_server(decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes of this process lie in the test's own folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def store(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a store that holds `tree` as acme/shop, and one more file as acme/tools."""
+    tools = tmp_path_factory.mktemp("tools")
+    (tools / "net").mkdir()
+    (tools / "net/wait.py").write_text(RETRY.replace("send_with_retries", "wait_and_send"))
+    with milvus_server(tmp_path_factory.mktemp("milvus")) as address:
+        for name, root in (("shop", tree), ("tools", tools)):
+            with CodeIndex(root, store=f"{address}#acme/{name}") as index:
+                index.update()
+        yield address

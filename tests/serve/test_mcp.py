@@ -503,3 +503,23 @@ def test_an_agent_never_waits_for_a_second_stage(tree: Path, environment: dict[s
         while "no model 'nowhere'" not in agent.text("index_status"):
             pass
         assert agent.text("search_code", query=QUESTION) == first
+
+
+def test_agents_ask_a_store_without_a_folder(store: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with over_stdio(tmp_path / "elsewhere", environment, "--store", store, mode="auto") as agent:
+
+        async def instructions(client: Client) -> str:
+            return client.instructions or ""
+
+        assert f"{store}. " in agent(instructions) and "answers from what was indexed" in agent(instructions)
+        found = agent.text("search_code", query="send a request again after a failure")
+        assert f"acme/shop/ = {store}#acme/shop" in found and "acme/shop/net/retry.py:" in found
+        assert "acme/tools/net/wait.py:" in found
+        related = agent.text("related_code", path="acme/shop/algo/sorting.py", line=5, max_results=1)
+        assert "acme/shop/web/sort.js:" in related
+        status = agent.text("index_status")
+        assert f"acme/shop: {store}#acme/shop; 4 files" in status and "as it was at 20" in status
+        refusal = agent.refusal("related_code", path="net/retry.py", line=5)
+        assert "begin the path with the name of its repository: acme/shop" in refusal
+        assert "not below" in agent.refusal("related_code", path="/etc/hostname", line=1)

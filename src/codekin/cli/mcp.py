@@ -36,6 +36,7 @@ _budget = click.option(
 
 @click.group(invoke_without_command=True)
 @_repositories
+@options.served_store
 @second_stage.served_reranker
 @_budget
 @click.option("--http", is_flag=True, help="Serve agents over HTTP, at /mcp, not the one on stdin.")
@@ -46,6 +47,7 @@ _budget = click.option(
 def mcp(
     context: click.Context,
     repositories: tuple[Path, ...],
+    store: str | None,
     reranker: str | None,
     budget: str | None,
     http: bool,
@@ -67,14 +69,14 @@ def mcp(
     if not http and {"host", "port", "keys"} & {*asked}:
         raise InputError("--host, --port and --api-key go with --http")
     make_stage = _stage(reranker, budget)
-    folders = _checked(repositories) or [_here()]
+    code = options.read_code(_checked(repositories), store) or [_here()]
     from codekin.serve.mcp import serve_http, serve_stdio
 
     if http:
         from codekin.serve import Limits
 
         serve_http(
-            folders,
+            code,
             Limits(keys),
             make_stage,
             host=host,
@@ -84,12 +86,13 @@ def mcp(
         return
     if sys.stdin.isatty():
         print("codekin: an agent starts this and speaks on stdin; Ctrl-C ends it", file=sys.stderr)
-    serve_stdio(folders, make_stage)
+    serve_stdio(code, make_stage)
 
 
 @mcp.command(cls=second_stage.ByEquals)
 @click.argument("agents", nargs=-1, required=True, metavar="AGENT...")
 @_repositories
+@options.served_store
 @click.option(
     "--rerank", "reranker", metavar="[=MODEL]", help="Have a second stage, as `codekin mcp` takes it."
 )
@@ -99,6 +102,7 @@ def mcp(
 def install(
     agents: tuple[str, ...],
     repositories: tuple[Path, ...],
+    store: str | None,
     reranker: str | None,
     budget: str | None,
     user: bool,
@@ -113,12 +117,12 @@ def install(
 
     if unknown := [name for name in agents if name not in AGENTS]:
         raise InputError(f"unknown agent {unknown[0]!r}; known are {', '.join(AGENTS)}")
-    folders = [path.resolve() for path in _checked(repositories)]
+    code = options.read_code([path.resolve() for path in _checked(repositories)], store)
     _stage(reranker, budget)
     model = "--rerank" if reranker == "" else f"--rerank={reranker}"
     arguments = [model] * (reranker is not None) + [f"--budget={budget}"] * (budget is not None)
     for agent in (AGENTS[name] for name in agents):
-        entry = agent.entry(_own_command(), folders, arguments)
+        entry = agent.entry(_own_command(), code, arguments)
         file = agent.settings(None if user else Path.cwd())
         if only_print:
             print(f"{agent.title}, {file}:\n\n{agent.show(entry)}")

@@ -87,6 +87,12 @@ store = click.option(
     help="Keep the index in a store that others share: milvus://HOST:PORT, #NAME for a repository, #* for all. "
     "[env: CODEKIN_STORE; the token in CODEKIN_STORE_TOKEN]",
 )
+served_store = click.option(
+    "--store",
+    metavar="URI",
+    help="Serve the repositories of a store that others share, instead of folders: milvus://HOST:PORT, #NAME for one. "
+    "[the token in CODEKIN_STORE_TOKEN]",
+)
 model = click.option(
     "--model",
     metavar="NAME",
@@ -164,6 +170,18 @@ def split_globs(globs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         "include": tuple(glob for glob in globs if not glob.startswith("!")),
         "exclude": tuple(glob[1:] for glob in globs if glob.startswith("!")),
     }
+
+
+def read_code(folders: Sequence[Path], store: str | None) -> Sequence[Path] | str:
+    """What to serve: folders, or a store by its address, which has to be one."""
+    if store is None:
+        return folders
+    if folders:
+        raise InputError("folders are served or a store: give --repo or --store")
+    from codekin.search.cluster.address import parse_address
+
+    parse_address(store)
+    return store
 
 
 def open_index(path: Path, folder: Path | None, max_size: str | None = None, **model: Any) -> CodeIndex:

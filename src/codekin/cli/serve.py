@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from codekin.cli import options, second_stage
-from codekin.errors import MissingExtraError
+from codekin.errors import InputError, MissingExtraError
 
 
 @click.command()
@@ -20,6 +20,7 @@ from codekin.errors import MissingExtraError
     metavar="PATH",
     help="Serve search in this folder. Repeatable.",
 )
+@options.served_store
 @options.model
 @click.option(
     "--beside",
@@ -47,6 +48,7 @@ from codekin.errors import MissingExtraError
 @click.option("--log-queries", is_flag=True, help="Write the text of queries into the log.")
 def serve(
     repositories: tuple[Path, ...],
+    store: str | None,
     model: str | None,
     beside: tuple[str, ...],
     reranker: str | None,
@@ -67,20 +69,27 @@ def serve(
     except ImportError:
         raise MissingExtraError("codekin serve", "serve") from None
     from codekin.embed import DEFAULT_MODEL
-    from codekin.serve import Limits, Repositories, SharedEmbedders
+    from codekin.serve import Limits, Repositories, SharedEmbedders, StoredRepositories
 
+    code = options.read_code(repositories, store)
+    if beside and store:
+        raise InputError("--beside indexes folders with a further model; a store has one")
     make_stage = second_stage.of_server(reranker, budget, most_seconds=timeout)
     stage = make_stage() if make_stage else None
     models = SharedEmbedders()
     try:
         embedder = models(model or DEFAULT_MODEL)
         with ExitStack() as opened:
-            served = opened.enter_context(Repositories(repositories, model=model, models=models))
+            served = opened.enter_context(
+                StoredRepositories(code, model=model, models=models)
+                if isinstance(code, str)
+                else Repositories(code, model=model, models=models)
+            )
             others = {
                 name: opened.enter_context(Repositories(repositories, model=name, models=models, beside=True))
                 for name in beside
             }
-            what = ", ".join([embedder.name, *served.names])
+            what = ", ".join([embedder.name, *([code] if isinstance(code, str) else served.places)])
             if stage:
                 opened.callback(stage.close)
                 what += f" with {stage.name.id} as second stage"

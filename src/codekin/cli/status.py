@@ -32,6 +32,7 @@ def status(path: Path, as_json: bool, folder: Path | None, store: str | None) ->
 
     with options.open_index(path, folder, store=store) as code_index:
         held = code_index.status()
+    repositories = {name: one.chunks for name, one in held.repositories.items()}
     if as_json:
         updated = held.updated_at
         print_json(
@@ -47,7 +48,7 @@ def status(path: Path, as_json: bool, folder: Path | None, store: str | None) ->
                 "updated_at": updated,
                 "age_seconds": None if updated is None else round(max(0.0, time.time() - updated), 1),
                 "upgrade": _as_member(held.upgrade) if held.upgrade else None,
-                **({"repositories": held.repositories} if held.repositories else {}),
+                **({"repositories": repositories} if repositories else {}),
             }
         )
     elif held.updated_at is None:
@@ -64,7 +65,7 @@ def status(path: Path, as_json: bool, folder: Path | None, store: str | None) ->
         by_size = sorted(held.languages.items(), key=lambda item: (-item[1], item[0]))
         for number, (language, chunks) in enumerate(by_size):
             print(f"{'' if number else 'languages':<11}{language:<14}{chunks:>8,}")
-        for name, chunks in held.repositories.items():
+        for name, chunks in repositories.items():
             print(f"{visible(name)}  {count(chunks, 'chunk')}")
     raise SystemExit(1 if held.updated_at is None else 0)
 

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,7 @@ from codekin.tasks import Task
 if TYPE_CHECKING:
     from codekin.search.cluster.address import Address
     from codekin.search.cluster.store import ClusterStore
-    from codekin.search.stores import IndexView
+    from codekin.search.stores import IndexView, Sizes
 
 
 class CodeIndex:
@@ -296,21 +296,33 @@ class CodeIndex:
     def status(self) -> Status:
         """The index in numbers, as it stands."""
         self._current_model()
-        files, languages, size, updated_at = self._store.sizes()
-        model = self._store.model()
-        return Status(
-            root=self.root,
-            location=self._store.location,
-            files=files,
-            chunks=sum(languages.values()),
-            languages=languages,
-            model=model.name if model else None,
-            dimensions=model.dimensions if model else None,
-            bytes=size,
-            updated_at=updated_at,
-            upgrade=upgrading.status(self._store) if isinstance(self._store, Store) else None,
-            repositories={} if isinstance(self._store, Store) else self._store.repositories(),
-        )
+        store, model = self._store, self._store.model()
+
+        def told(location: Path | str, sizes: Sizes) -> Status:
+            files, languages, size, updated_at = sizes
+            return Status(
+                root=self.root,
+                location=location,
+                files=files,
+                chunks=sum(languages.values()),
+                languages=languages,
+                model=model.name if model else None,
+                dimensions=model.dimensions if model else None,
+                bytes=size,
+                updated_at=updated_at,
+            )
+
+        whole = told(store.location, store.sizes())
+        if isinstance(store, Store):
+            return replace(whole, upgrade=upgrading.status(store))
+        parts = store.repositories().items()
+        return replace(whole, repositories={name: told(store.address(name), sizes) for name, sizes in parts})
+
+    def chunks(self, path: str) -> list[Result]:
+        """The chunks of a file (relative to the root), in their order. Raises InputError where it is not indexed."""
+        with self._reading() as view:
+            rows = view.file_rows(path)
+            return view.results(rows, [0.0] * len(rows), self.root)
 
     def contents(self) -> Contents:
         """All files and chunks of the index, with their vectors, at its newest generation."""

@@ -140,7 +140,7 @@ class Status:
     """An index in numbers: `languages` counts chunks, `bytes` is on disk, `updated_at` in Unix seconds.
 
     `model`, `dimensions` and `updated_at` are None before the folder is indexed, `bytes` where the store is shared,
-    `upgrade` where there is none; `repositories` counts the chunks of each, of a whole store.
+    `upgrade` where there is none; `repositories` are those of a whole store, by name.
     """
 
     root: Path
@@ -153,4 +153,4 @@ class Status:
     bytes: int | None
     updated_at: float | None
     upgrade: UpgradeStatus | None = None
-    repositories: dict[str, int] = field(default_factory=dict)
+    repositories: dict[str, Status] = field(default_factory=dict)

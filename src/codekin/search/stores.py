@@ -17,6 +17,10 @@ from codekin.search.results import Result
 from codekin.search.store import FileChunks, StoredFile
 
 
+Sizes = tuple[int, dict[str, int], int | None, float | None]
+"""Files, chunks by language, bytes on disk (None: unknown), and when an index last changed (Unix seconds)."""
+
+
 class IndexView(Protocol):
     """One state of an index: its chunks, by rows that the view alone knows, and their signals for a query."""
 
@@ -47,6 +51,9 @@ class IndexView(Protocol):
 
     def file_cosines(self, vector: NDArray[np.int8], paths: Sequence[str]) -> NDArray[np.float32]:
         """(n,) float32: the cosines of n files to a vector (d,); a file's vector is the mean of its chunks'."""
+
+    def file_rows(self, path: str) -> list[int]:
+        """The rows of a file's chunks, in their order. Raises InputError for a file that is not in the index."""
 
     def row_at(self, path: str, line: int) -> int:
         """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
@@ -87,8 +94,8 @@ class IndexStore(Protocol):
     def chunk_vectors(self, file: int) -> dict[bytes, NDArray[np.int8]]:
         """The vectors of a file's chunks by the chunks' digests, to be reused when the file has changed."""
 
-    def sizes(self) -> tuple[int, dict[str, int], int | None, float | None]:
-        """Files, chunks by language, bytes on disk, and when the index last changed (Unix seconds)."""
+    def sizes(self) -> Sizes:
+        """The index in numbers."""
 
     def touch(self, path: str, size: int, mtime_ns: int) -> None:
         """Notes a new size and time of a file whose content is the same."""

@@ -245,17 +245,20 @@ class View:
         """Some rows as results, with their lines as they are now in the folder."""
         return [self._result(row, score, root) for row, score in zip(rows, scores, strict=True)]
 
-    def row_at(self, path: str, line: int) -> int:
-        """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
-        contents = self.contents
+    def file_rows(self, path: str) -> list[int]:
+        """The rows of a file's chunks, in their order. Raises InputError for a file that is not in the index."""
         try:
-            file = contents.paths.index(path)
+            file = self.contents.paths.index(path)
         except ValueError:
             raise InputError(f"{path} is not in the index of this folder") from None
-        rows = np.flatnonzero(contents.file_of == file)
-        if not len(rows) or not 1 <= line <= int(contents.spans[rows[-1], 1]):
+        return list(range(*self._rows_of(file)))
+
+    def row_at(self, path: str, line: int) -> int:
+        """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
+        rows, spans = self.file_rows(path), self.contents.spans
+        if not rows or not 1 <= line <= int(spans[rows[-1], 1]):
             raise InputError(f"{path} has no code at line {line}")
-        return int(rows[max(0, int(np.searchsorted(contents.spans[rows, 0], line, side="right")) - 1)])
+        return rows[max(0, int(np.searchsorted(spans[rows, 0], line, side="right")) - 1)]
 
     def _result(self, row: int, score: float, root: Path) -> Result:
         file = int(self.contents.file_of[row])

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codekin.serve.batching import BusyError, SharedEmbedder, SharedEmbedders
     from codekin.serve.guard import Limits
-    from codekin.serve.repositories import Answer, Hit, IndexedFile, Repositories, RepositoryStatus
+    from codekin.serve.repositories import IndexedFile, Repositories
     from codekin.serve.second_stage import SharedStage
+    from codekin.serve.served import Answer, Hit, RepositoryStatus, SourceFile
+    from codekin.serve.stored import StoredRepositories
 
 _HOMES = {
-    "Answer": "repositories",
+    "Answer": "served",
     "BusyError": "batching",
-    "Hit": "repositories",
+    "Hit": "served",
     "IndexedFile": "repositories",
     "Limits": "guard",
     "Repositories": "repositories",
-    "RepositoryStatus": "repositories",
+    "RepositoryStatus": "served",
     "SharedEmbedder": "batching",
     "SharedEmbedders": "batching",
     "SharedStage": "second_stage",
+    "SourceFile": "served",
+    "StoredRepositories": "stored",
 }
 __all__ = [
     "Answer",
@@ -34,6 +38,8 @@ __all__ = [
     "SharedEmbedder",
     "SharedEmbedders",
     "SharedStage",
+    "SourceFile",
+    "StoredRepositories",
 ]
 
 

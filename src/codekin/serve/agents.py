@@ -54,13 +54,16 @@ class Agent:
         """The file with its settings for a project, or the user's for all."""
         return project / self.shared if project else self.own()
 
-    def entry(self, command: str, repositories: Sequence[Path], options: Sequence[str] = ()) -> Entry:
-        """What its settings are to say: `command` serves the repositories, or else the project that is open.
+    def entry(self, command: str, code: Sequence[Path] | str, options: Sequence[str] = ()) -> Entry:
+        """What its settings are to say: `command` serves folders or a store, or else the project that is open.
 
         `options` are further ones of `codekin mcp`.
         """
-        served = [str(path) for path in repositories] or [_WORKSPACE] * self.starts_elsewhere
-        arguments = [part for path in served for part in ("--repo", path)]
+        if isinstance(code, str):
+            arguments = ["--store", code]
+        else:
+            served = [str(path) for path in code] or [_WORKSPACE] * self.starts_elsewhere
+            arguments = [part for path in served for part in ("--repo", path)]
         kind = {"type": "stdio"} if self.typed else {}
         return {**kind, "command": command, "args": ["mcp", *arguments, *options]}
 

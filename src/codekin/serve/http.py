@@ -26,8 +26,8 @@ from codekin.serve import embeddings, errors, logs, page, searching
 from codekin.serve.batching import SharedEmbedder
 from codekin.serve.guard import App, Guard, Limits
 from codekin.serve.metrics import CONTENT_TYPE, Metrics
-from codekin.serve.repositories import Repositories
 from codekin.serve.second_stage import SharedStage
+from codekin.serve.served import Served
 from codekin.serve.threads import Threads
 from codekin.tasks import Role, Task
 
@@ -43,9 +43,9 @@ _SWITCH_SECONDS = 0.0005  # Python's own turn is 5 ms, which a request would wai
 
 def make_app(
     embedder: SharedEmbedder,
-    repositories: Repositories,
+    repositories: Served,
     limits: Limits,
-    beside: Mapping[str, Repositories] = MappingProxyType({}),
+    beside: Mapping[str, Served] = MappingProxyType({}),
     stage: SharedStage | None = None,
 ) -> Guard:
     """The app that serves a model and repositories; it closes none of what it is given.
@@ -186,9 +186,9 @@ class _Protocol(HttpToolsProtocol):
 
 def serve(
     embedder: SharedEmbedder,
-    repositories: Repositories,
+    repositories: Served,
     limits: Limits,
-    beside: Mapping[str, Repositories] = MappingProxyType({}),
+    beside: Mapping[str, Served] = MappingProxyType({}),
     stage: SharedStage | None = None,
     *,
     host: str,

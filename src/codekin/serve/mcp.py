@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
 from types import FrameType, TracebackType
@@ -31,8 +31,11 @@ except ModuleNotFoundError:
 
 if TYPE_CHECKING:
     from codekin.serve.guard import Limits
-    from codekin.serve.repositories import Answer, Repositories, RepositoryStatus
     from codekin.serve.second_stage import SharedStage
+    from codekin.serve.served import Answer, RepositoryStatus, Served
+
+Code = Sequence[Path] | str
+"""What is served: folders, or the repositories of a shared store, by its address."""
 
 _PATH = "/mcp"
 _NEAREST = 3  # that are shown where nothing answers
@@ -58,12 +61,12 @@ Budget = Annotated[
 ]
 
 
-def serve_stdio(folders: Sequence[Path], make_stage: Callable[[], SharedStage] | None = None) -> None:
-    """Serves search in the folders to the agent that has started this process, until it closes stdin.
+def serve_stdio(code: Code, make_stage: Callable[[], SharedStage] | None = None) -> None:
+    """Serves search in the code to the agent that has started this process, until it closes stdin.
 
     `make_stage` makes the second stage of its searches.
     """
-    with _Tools(folders, make_stage) as tools:
+    with _Tools(code, make_stage) as tools:
 
         def end(number: int, _: FrameType | None) -> None:
             tools.close()
@@ -75,7 +78,7 @@ def serve_stdio(folders: Sequence[Path], make_stage: Callable[[], SharedStage] |
 
 
 def serve_http(
-    folders: Sequence[Path],
+    code: Code,
     limits: Limits,
     make_stage: Callable[[], SharedStage] | None = None,
     *,
@@ -91,7 +94,7 @@ def serve_http(
 
     # The guard refuses other hosts, and this other pages, where nobody has to show a key.
     checks = TransportSecuritySettings(enable_dns_rebinding_protection=False) if limits.keys else None
-    with _Tools(folders, make_stage) as tools:
+    with _Tools(code, make_stage) as tools:
         # Every request stands for itself: the tools remember nothing of a client.
         app = _server(tools).streamable_http_app(
             streamable_http_path=_PATH, json_response=True, stateless_http=True, transport_security=checks
@@ -135,8 +138,8 @@ class _Tools:
     next one tries again.
     """
 
-    def __init__(self, folders: Sequence[Path], make_stage: Callable[[], SharedStage] | None) -> None:
-        self._folders = [folder.resolve() for folder in folders]
+    def __init__(self, code: Code, make_stage: Callable[[], SharedStage] | None) -> None:
+        self._code = code if isinstance(code, str) else [folder.resolve() for folder in code]
         self._make_stage = make_stage
         self._stage: SharedStage | None = None
         self._thread = ThreadPoolExecutor(1)
@@ -159,10 +162,12 @@ class _Tools:
         if self._opening.exception() is None:
             self._opening.result().close()
 
-    def _open(self) -> Repositories:
-        from codekin.serve.repositories import Repositories
+    def _open(self) -> Served:
+        from codekin.serve import Repositories, StoredRepositories
 
-        repositories = Repositories(self._folders)
+        repositories: Served = (
+            StoredRepositories(self._code) if isinstance(self._code, str) else Repositories(self._code)
+        )
         repositories.start()
         if self._make_stage and not self._stage:
             self._stage = self._make_stage()
@@ -170,7 +175,7 @@ class _Tools:
         return repositories
 
     @property
-    def _repositories(self) -> Repositories:
+    def _repositories(self) -> Served:
         with self._turn:
             if self._opening.done() and self._opening.exception():
                 self._opening = self._thread.submit(self._open)
@@ -180,12 +185,17 @@ class _Tools:
     @property
     def instructions(self) -> str:
         """What a client tells its model of this server."""
-        folders = ", ".join(map(_shown, self._folders))
+        is_shared = isinstance(self._code, str)
+        fresh = "answers from what was indexed" if is_shared else "follows edits by itself"
         return (
-            f"Searches code by meaning, in {folders}. Use search_code first to find where something is done or how it "
-            "works: it needs no exact names, and follows edits by itself. Use related_code for other places like one "
-            "that you know. For every occurrence of an exact string, grep is better."
+            f"Searches code by meaning, in {self._where}. Use search_code first to find where something is done or "
+            f"how it works: it needs no exact names, and {fresh}. Use related_code for other places like one that "
+            "you know. For every occurrence of an exact string, grep is better."
         )
+
+    @property
+    def _where(self) -> str:
+        return self._code if isinstance(self._code, str) else ", ".join(map(_shown, self._code))
 
     async def search_code(
         self,
@@ -201,7 +211,8 @@ class _Tools:
         Ask as you would ask a colleague ("where are failed requests retried"), or for a symbol by its name. The
         functions, classes, settings and docs that answer come best first, each with its path, lines, symbol and the
         lines that say most. Cheaper than reading files to find the place, and better than grep where you do not know
-        how the code words it. Files that changed are read again by themselves. Says so where nothing answers.
+        how the code words it. Files of a folder that changed are read again by themselves. Says so where nothing
+        answers.
         """
 
         def find(*, anyway: bool = False) -> Answer:
@@ -239,7 +250,7 @@ class _Tools:
             )
 
     def index_status(self) -> str:
-        """What search_code searches: the repositories, their folders, size and languages, and whether all is indexed.
+        """What search_code searches: the repositories, where they are, size, languages, and whether all is indexed.
 
         Not needed before a search.
         """
@@ -264,9 +275,10 @@ class _Tools:
         hits = answer.hits
         if not answer.answered:
             hits, max_tokens = hits[:_NEAREST], max_tokens // 4
-        is_one = len(self._roots) == 1
+        roots = self._repositories.places
+        is_one = len(roots) == 1
         names = dict.fromkeys(hit.repository for hit in hits)
-        where = ", ".join(f"{'' if is_one else f'{name}/ = '}{_shown(self._roots[name])}" for name in names)
+        where = ", ".join(f"{'' if is_one else f'{name}/ = '}{_shown(roots[name])}" for name in names)
         head = (
             f"In {where}:" if answer.answered else f"Nothing seems to answer this. The nearest, in {where}:"
         )
@@ -279,28 +291,24 @@ class _Tools:
             head="\n".join([*notes, head]),
         )
 
-    @cached_property
-    def _roots(self) -> dict[str, Path]:
-        """The folders by the names of their repositories."""
-        return {status.name: status.index.root for status in self._repositories.status()}
-
     def _place(self, path: str) -> tuple[str, str]:
         """The repository and the path in it that an agent means."""
         if "\0" in path:
             raise InputError("a NUL is in no path")
+        roots = self._repositories.places
         if Path(path).is_absolute():
             for place in (Path(os.path.normpath(path)), Path(path).resolve()):
-                for name, root in self._roots.items():
-                    if place.is_relative_to(root):
+                for name, root in roots.items():
+                    if isinstance(root, Path) and place.is_relative_to(root):
                         return name, place.relative_to(root).as_posix()
-            raise InputError(f"{path} is not below {', '.join(map(_shown, self._folders))}")
+            raise InputError(f"{path} is not below {self._where}")
         inside = posixpath.normpath(path.replace("\\", "/"))
-        if len(self._roots) == 1:
-            return next(iter(self._roots)), inside
-        name, _, rest = inside.partition("/")
-        if name not in self._roots:
-            raise InputError(f"begin the path with the name of its repository: {', '.join(self._roots)}")
-        return name, rest
+        if len(roots) == 1:
+            return next(iter(roots)), inside
+        name = max((name for name in roots if inside.startswith(f"{name}/")), key=len, default="")
+        if not name:
+            raise InputError(f"begin the path with the name of its repository: {', '.join(roots)}")
+        return name, inside[len(name) + 1 :]
 
 
 @contextmanager
@@ -319,11 +327,13 @@ def _shown(path: str | Path) -> str:
 
 def _described(status: RepositoryStatus) -> str:
     """A repository in one line."""
-    index, progress = status.index, status.progress
+    index, progress, updated_at = status.index, status.progress, status.index.updated_at
     by_chunks = sorted(index.languages, key=lambda name: (-index.languages[name], name))
     languages = by_chunks[:_LANGUAGES] + ["..."] * (len(by_chunks) > _LANGUAGES)
     if status.problem:
         state = f"cannot be brought up to date: {status.problem}"
+    elif isinstance(status.place, str):
+        state = f"as it was at {datetime.fromtimestamp(updated_at or 0.0, timezone.utc):%Y-%m-%d %H:%M} UTC"
     elif status.whole:
         state = "up to date"
     elif progress:
@@ -331,4 +341,4 @@ def _described(status: RepositoryStatus) -> str:
     else:
         state = "being indexed; ask again for the rest"
     size = f"{index.files:,} files, {index.chunks:,} chunks"
-    return f"{status.name}: {_shown(index.root)}; {size} ({', '.join(languages) or 'nothing'}); {state}"
+    return f"{status.name}: {_shown(status.place)}; {size} ({', '.join(languages) or 'nothing'}); {state}"

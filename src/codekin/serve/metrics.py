@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from codekin.errors import StoreError
 from codekin.search import Reranked
 from codekin.serve.batching import SharedEmbedder
-from codekin.serve.repositories import Repositories
 from codekin.serve.second_stage import SharedStage
+from codekin.serve.served import Served
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -21,7 +23,7 @@ class Metrics:
     """The metrics of one server."""
 
     def __init__(
-        self, embedder: SharedEmbedder, repositories: Repositories, stage: SharedStage | None = None
+        self, embedder: SharedEmbedder, repositories: Served, stage: SharedStage | None = None
     ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -90,7 +92,7 @@ class Metrics:
 class _Gauges:
     """What is looked up when it is asked for."""
 
-    def __init__(self, embedder: SharedEmbedder, repositories: Repositories) -> None:
+    def __init__(self, embedder: SharedEmbedder, repositories: Served) -> None:
         self._embedder, self._repositories = embedder, repositories
 
     def collect(self) -> Iterator[Metric]:
@@ -98,6 +100,7 @@ class _Gauges:
         queued.add_metric([], self._embedder.queued)
         yield queued
         chunks = GaugeMetricFamily("codekin_index_chunks", "Chunks of an index.", labels=["repository"])
-        for repository in self._repositories.status():
-            chunks.add_metric([repository.name], repository.index.chunks)
+        with suppress(StoreError):
+            for repository in self._repositories.status():
+                chunks.add_metric([repository.name], repository.index.chunks)
         yield chunks

@@ -24,8 +24,8 @@ from codekin.errors import InputError
 from codekin.search import Contents, snippet
 from codekin.serve import projection
 from codekin.serve.projection import Places
-from codekin.serve.repositories import Answer, Hit, Repositories
 from codekin.serve.searching import Finder, RelatedQuery, SearchRequest, about
+from codekin.serve.served import Answer, Hit, Served, SourceFile
 from codekin.source.highlighting import Piece, highlighted_lines, mark
 
 Lines = list[list[str | tuple[str, str] | tuple[str, str, int]]]
@@ -71,7 +71,7 @@ class WebFiles(StaticFiles):
         return response
 
 
-def router(finder: Finder, maps: Maps, beside: Mapping[str, Repositories]) -> APIRouter:
+def router(finder: Finder, maps: Maps, beside: Mapping[str, Served]) -> APIRouter:
     """The page and its data; `beside` are the same folders indexed with other models, by the model's name."""
     routes = APIRouter(include_in_schema=False)
     page = files("codekin.serve").joinpath("web", "index.html").read_text("utf-8")
@@ -102,7 +102,7 @@ def router(finder: Finder, maps: Maps, beside: Mapping[str, Repositories]) -> AP
     @routes.post("/page/related")
     async def related(asked: RelatedQuery, request: Request) -> Response:
         options = {**asked.__dict__}
-        repository = options.pop("repository") or next(iter(repositories.names), "")
+        repository = options.pop("repository") or next(iter(repositories.places), "")
         began = time.perf_counter()
         return await finder.answer(
             lambda: repositories.related(repository, **options),
@@ -112,7 +112,7 @@ def router(finder: Finder, maps: Maps, beside: Mapping[str, Repositories]) -> AP
 
     @routes.post("/page/source")
     async def source(asked: Place) -> Response:
-        body = await threads.run(lambda: _json(_source(repositories, asked.repository, asked.path)))
+        body = await threads.run(lambda: _source(repositories.source(asked.repository, asked.path), asked.path))
         return Response(body, media_type="application/json")
 
     @routes.get("/page/map")
@@ -224,21 +224,11 @@ def _result(hit: Hit, query: str) -> dict[str, Any]:
     }
 
 
-def _source(repositories: Repositories, repository: str, path: str) -> dict[str, Any]:
-    """An indexed file, and the first and last lines of its chunks."""
-    text = repositories.lines(repository, path)
-    contents = repositories.contents(repository)
-    if path not in contents.paths:  # the index has changed meanwhile
-        raise InputError(f"{path} is not in the index of {repository}")
-    place = contents.paths.index(path)
-    language = contents.languages[place]
-    coloured = len(text) <= _COLOURED
-    lines = highlighted_lines(text, language, path) if coloured else _plain(text)
-    return {
-        "language": language,
-        "lines": _as_lines(lines),
-        "chunks": contents.spans[contents.file_of == place, :2].tolist(),
-    }
+def _source(file: SourceFile, path: str) -> str:
+    """A file with its code coloured, and the first and last lines of its chunks."""
+    coloured = len(file.text) <= _COLOURED
+    lines = highlighted_lines(file.text, file.language, path) if coloured else _plain(file.text)
+    return _json({"language": file.language, "lines": _as_lines(lines), "chunks": file.spans})
 
 
 @lru_cache(maxsize=256)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from codekin.errors import CodekinError, InputError, StoreError
@@ -25,58 +24,20 @@ from codekin.search import (
     FirstStage,
     Load,
     Mode,
-    Reranked,
     Result,
-    Status,
     UpdateProgress,
     count_shown,
     default_location,
     first_stage,
 )
 from codekin.serve.batching import SharedEmbedders
+from codekin.serve.served import Answer, Hit, RepositoryStatus, SourceFile
 from codekin.source import DEFAULT_MAX_BYTES, decode
 from codekin.tasks import Task
 
 _PATIENCE_SECONDS = 5.0  # that queries wait for an update; a longer one goes on beside them
 _REST = 10  # times what it takes to see that nothing has changed: looking takes a tenth of one core at most
 _PAUSE_SECONDS = 10.0  # after an update that failed
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that answers, and the name of its repository."""
-
-    repository: str
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The best chunks, best first; whether they answer; the repositories whose index is not yet whole.
-
-    `left_out` says what is wrong with repositories that could not be asked, a line each. `again` takes a second stage's
-    scores of the first m hits, (m,) float32, and what they weigh, and gives the hits in the order of both; `reranked`
-    is what that stage did, where there was one.
-    """
-
-    hits: list[Hit]
-    answered: bool
-    indexing: list[str]
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    again: Callable[[NDArray[np.float32], float], list[Hit]] | None = None
-    reranked: Reranked | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryStatus:
-    """A repository in numbers: its index, how far a running update is, and what the last one failed at."""
-
-    name: str
-    index: Status
-    whole: bool
-    """Whether the index has been brought up to date since serving began."""
-    progress: UpdateProgress | None
-    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +107,11 @@ class Repositories:
     @property
     def names(self) -> list[str]:
         return list(self._by_name)
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """The folders by the names of their repositories."""
+        return {name: repository.root for name, repository in self._by_name.items()}
 
     @property
     def ready(self) -> bool:
@@ -263,6 +229,16 @@ class Repositories:
         if text is None:
             raise InputError(f"{path} can no longer be read; the next search forgets it")
         return "\n".join(text.split("\n")[max(0, first - 1) : last])
+
+    def source(self, repository: str, path: str) -> SourceFile:
+        """An indexed file as it is now; see `lines`."""
+        text = self.lines(repository, path)
+        contents = self.contents(repository)
+        if path not in contents.paths:  # the index has changed meanwhile
+            raise InputError(f"{path} is not in the index of {repository}")
+        place = contents.paths.index(path)
+        spans = contents.spans[contents.file_of == place, :2].tolist()
+        return SourceFile(contents.languages[place], text, spans)
 
     def _chosen(self, names: Sequence[str]) -> dict[str, _Repository]:
         """The repositories of these names, or all, in one order for all threads."""

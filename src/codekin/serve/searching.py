@@ -17,8 +17,8 @@ from codekin import __version__
 from codekin.errors import InputError
 from codekin.search import CANDIDATES, Mode, snippet
 from codekin.serve.errors import UNICODE, ApiError, check_served
-from codekin.serve.repositories import Answer, Hit, Repositories
 from codekin.serve.second_stage import SharedStage
+from codekin.serve.served import Answer, Hit, Served
 from codekin.serve.threads import Threads
 from codekin.tasks import Task
 
@@ -148,7 +148,10 @@ class Progress(BaseModel):
 
 
 class RepositoryAnswer(BaseModel):
-    """An index in numbers: `languages` counts chunks, `updated_at` is in Unix seconds."""
+    """An index in numbers: `languages` counts chunks, `updated_at` is in Unix seconds.
+
+    `root` is the folder, or where the repository is in a shared store.
+    """
 
     name: str
     root: str
@@ -172,7 +175,7 @@ class StatusAnswer(BaseModel):
 class Finder:
     """Searches of the repositories for clients, by the threads that they take and the second stage, if there is one."""
 
-    def __init__(self, repositories: Repositories, threads: Threads, stage: SharedStage | None) -> None:
+    def __init__(self, repositories: Served, threads: Threads, stage: SharedStage | None) -> None:
         self.repositories, self.threads, self.stage = repositories, threads, stage
 
     async def find(
@@ -180,7 +183,7 @@ class Finder:
         asked: SearchRequest,
         log: dict[str, Any],
         tell: Callable[[Answer], str],
-        repositories: Repositories | None = None,
+        repositories: Served | None = None,
     ) -> Response:
         """The answer to a question (in other `repositories`: to be compared) as JSON; `log` is told of it."""
         log.update(query=asked.query)
@@ -248,7 +251,7 @@ def router(finder: Finder) -> APIRouter:
         """The chunks most like the one at a line of a file, in any language."""
         options = {**asked.__dict__}
         repository = options.pop("repository")
-        names = repositories.names
+        names = list(repositories.places)
         if repository is None and len(names) != 1:
             raise InputError(f"name the repository; served here: {', '.join(names) or 'none'}")
         began = time.perf_counter()
@@ -265,7 +268,7 @@ def router(finder: Finder) -> APIRouter:
         answers = [
             RepositoryAnswer(
                 name=one.name,
-                root=os.fsencode(one.index.root).decode("utf-8", "replace"),
+                root=os.fsencode(one.place).decode("utf-8", "replace"),
                 files=one.index.files,
                 chunks=one.index.chunks,
                 languages=one.index.languages,

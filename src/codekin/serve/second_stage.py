@@ -19,7 +19,7 @@ from codekin.search import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.serve.batching import BusyError
 from codekin.serve.logs import LOGGER
 from codekin.serve.names import ServedName
-from codekin.serve.repositories import Answer
+from codekin.serve.served import Answer
 from codekin.serve.threads import Threads
 from codekin.tasks import Task
 

@@ -68,7 +68,8 @@ class Milvus:
     def exists(self) -> bool:
         """Whether anything is stored here."""
         with self._errors("read"):
-            found = bool(self._client.has_collection(self._name("repositories"), timeout=_CALL_SECONDS))
+            # Asked before all else: pymilvus goes on trying to reach a server that is away until the time is over.
+            found = bool(self._client.has_collection(self._name("repositories"), timeout=_CONNECT_SECONDS))
             if found and self.address.is_lite and not self._is_loaded:  # a server keeps them loaded
                 for kind in ("repositories", "files", "chunks"):
                     self._client.load_collection(self._name(kind), timeout=_CALL_SECONDS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from codekin.search.cluster.view import ClusterView, Scope, document_weights
 from codekin.search.lexical import Field, Postings
 from codekin.search.model import ModelRecord
 from codekin.search.store import FileChunks, StoredFile
+from codekin.search.stores import Sizes
 
 _VERSION = 1
 _STORE = "!"  # no repository's name: the row that says what the store is
@@ -67,8 +68,8 @@ class ClusterStore:
 
     def __init__(self, address: Address, root: Path, otherwise: str) -> None:
         self.repository = address.repository or name_of(root, otherwise)
-        self.location = f"{address.text}#{self.repository}"
         self._milvus = Milvus(address)
+        self.location = self.address(self.repository)
         self._where = "" if self.repository == EVERY else equal("repository", self.repository)
         self._about: dict[str, dict[str, Any]] | None = None
         self._held: dict[str, _Held] = {}
@@ -139,17 +140,20 @@ class ClusterStore:
         rows = self._milvus.every("chunks", where, ("digest", "vector"), strong=True)
         return {bytes.fromhex(row["digest"]): np.rint(row["vector"]).astype(np.int8) for row in rows}
 
-    def repositories(self) -> dict[str, int]:
-        """The chunks of each repository by its name, where every one is asked."""
+    def address(self, repository: str) -> str:
+        """Where a repository is."""
+        return f"{self._milvus.address.text}#{repository}"
+
+    def repositories(self) -> dict[str, Sizes]:
+        """What each repository holds, by its name, where every one is asked."""
         if self.repository != EVERY:
             return {}
-        return {name: told["chunks"] for name, told in sorted(self._read_about().items()) if name != _STORE}
+        about = sorted(self._read_about().items())
+        return {name: _sizes({name: told}) for name, told in about if name != _STORE}
 
-    def sizes(self) -> tuple[int, dict[str, int], int | None, float | None]:
-        """Files, chunks by language, None for what Milvus alone knows, and the last change (Unix seconds)."""
-        found = Scope.of({name: told for name, told in self._read_about().items() if name != _STORE}, "")
-        languages = dict(sorted(found.languages.items(), key=lambda item: (-item[1], item[0])))
-        return found.files, languages, None, found.updated_at
+    def sizes(self) -> Sizes:
+        """What there is in numbers; bytes are what Milvus alone knows."""
+        return _sizes({name: told for name, told in self._read_about().items() if name != _STORE})
 
     # ---- writing
 
@@ -312,6 +316,12 @@ class ClusterStore:
 
     def _file_id(self, path: str) -> str:
         return file_id(self.repository, path)
+
+
+def _sizes(told: Mapping[str, Mapping[str, Any]]) -> Sizes:
+    found = Scope.of(told, "")
+    languages = dict(sorted(found.languages.items(), key=lambda item: (-item[1], item[0])))
+    return found.files, languages, None, found.updated_at
 
 
 def _cut(text: str) -> str:

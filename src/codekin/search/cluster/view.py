@@ -109,8 +109,10 @@ class ClusterView:
         for file in self._milvus.every(
             "files", both(self._scope.where, wanted), ("id", "repository", "path")
         ):
-            path = self._path(file)
-            if (not include or included.match_file(path)) and not excluded.match_file(path):
+            # Of every repository's: from the top of its own, or of the store.
+            paths = {path_of(file["path"]), self._path(file)}
+            is_included = not include or any(map(included.match_file, paths))
+            if is_included and not any(map(excluded.match_file, paths)):
                 ids.append(file["id"])
         ids.sort()
         return [
@@ -205,18 +207,23 @@ class ClusterView:
         wanted = unit(vector.astype(np.float32))
         return np.array([unit(total[one]) @ wanted for one in ids], np.float32)
 
-    def row_at(self, path: str, line: int) -> int:
-        """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
+    def file_rows(self, path: str) -> list[int]:
+        """The rows of a file's chunks, in their order. Raises InputError for a file that is not in the index."""
         name, own_path = self._place(path)
         where = both(equal("repository", name), equal("file", file_id(name, own_path)))
         found = self._milvus.every("chunks", where, _COLUMNS) if name else ()
         chunks = sorted(found, key=lambda chunk: int(chunk["number"]))
         if not chunks:
             raise InputError(f"{path} is not in the index of this folder")
-        if not 1 <= line <= chunks[-1]["last"]:
+        return self._rows(chunks)
+
+    def row_at(self, path: str, line: int) -> int:
+        """The row of the chunk that holds a line, or the nearest one before it. Raises InputError for no such place."""
+        rows = self.file_rows(path)
+        if not 1 <= line <= self._chunks[rows[-1]]["last"]:
             raise InputError(f"{path} has no code at line {line}")
-        before = [chunk for chunk in chunks if chunk["first"] <= line]
-        return self._rows(before[-1:] or chunks[:1])[0]
+        before = [row for row in rows if self._chunks[row]["first"] <= line]
+        return before[-1] if before else rows[0]
 
     # ---- candidates
 

@@ -205,7 +205,7 @@ function tellServed() {
   const sum = (name) => served.reduce((total, one) => total + one[name], 0);
   at("served").textContent = served.length
     ? `${count(sum("chunks"), "piece")} of code in ${count(sum("files"), "file")} of ${served.length === 1 ? served[0].name : `${served.length} repositories`}.`
-    : "No repository is served: start codekin serve with --repo PATH.";
+    : "No repository is served: start codekin serve with --repo PATH or --store URI.";
   const languages = new Map();
   for (const one of served) for (const [name, chunks] of Object.entries(one.languages)) languages.set(name, (languages.get(name) ?? 0) + chunks);
   const sorted = [...languages].sort((a, b) => b[1] - a[1]).map(([name]) => [name, name]);
