@@ -42,13 +42,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def store(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a store that holds `tree` as acme/shop, and one more file as acme/tools."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a store that holds what is in `tree` as acme/shop, and one more file as acme/tools."""
+    shop = write_tree(tmp_path_factory.mktemp("shop"))
     tools = tmp_path_factory.mktemp("tools")
     (tools / "net").mkdir()
     (tools / "net/wait.py").write_text(RETRY.replace("send_with_retries", "wait_and_send"))
     with milvus_server(tmp_path_factory.mktemp("milvus")) as address:
-        for name, root in (("shop", tree), ("tools", tools)):
+        for name, root in (("shop", shop), ("tools", tools)):
             with CodeIndex(root, store=f"{address}#acme/{name}") as index:
                 index.update()
         yield address

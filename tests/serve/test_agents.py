@@ -130,3 +130,9 @@ def test_the_users_settings_are_where_the_environment_says(
     assert AGENTS["codex"].settings(None) == tmp_path / "codex" / "config.toml"
     assert AGENTS["claude-code"].settings(None) == tmp_path / "claude" / ".claude.json"
     assert AGENTS["zed"].settings(None) == tmp_path / "config" / "zed" / "settings.json"
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_store_is_served_in_the_place_of_the_project(name: str):
+    entry = AGENTS[name].entry("codekin", "milvus://host", ["--rerank"])
+    assert entry["args"] == ["mcp", "--store", "milvus://host", "--rerank"]

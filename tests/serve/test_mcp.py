@@ -507,7 +507,10 @@ def test_an_agent_never_waits_for_a_second_stage(tree: Path, environment: dict[s
 
 def test_agents_ask_a_store_without_a_folder(store: str, tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "elsewhere").mkdir()
-    with over_stdio(tmp_path / "elsewhere", environment, "--store", store, mode="auto") as agent:
+    asked = tmp_path / "elsewhere", environment, "--store", store
+    with over_stdio(*asked, mode="auto") as agent:
+        assert "acme/shop/net/retry.py:" in agent.text("search_code", query="send a request again")
+    with over_http(*asked, mode="auto") as agent:
 
         async def instructions(client: Client) -> str:
             return client.instructions or ""
@@ -521,5 +524,5 @@ def test_agents_ask_a_store_without_a_folder(store: str, tmp_path: Path, environ
         status = agent.text("index_status")
         assert f"acme/shop: {store}#acme/shop; 4 files" in status and "as it was at 20" in status
         refusal = agent.refusal("related_code", path="net/retry.py", line=5)
-        assert "begin the path with the name of its repository: acme/shop" in refusal
+        assert "begin the path with the name of its repository: acme/" in refusal
         assert "not below" in agent.refusal("related_code", path="/etc/hostname", line=1)

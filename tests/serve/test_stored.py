@@ -1,4 +1,4 @@
-"""A shared store that is served without a folder: the same answers over HTTP as on this machine, and a store that is away."""
+"""A shared store, served without a folder: answers are those of an index on this machine, and it can be away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from commands import COMMAND
 from milvus import milvus_server
+from milvus_lite.db import MilvusLite
 from running import Server, serving
 from shop import CART, RETRY
 
@@ -85,16 +86,19 @@ def test_related_code_and_status(stored: Server, store: str):
     assert (tools["files"], tools["languages"]) == (1, {"python": tools["chunks"]})
     assert shop["bytes"] is None and shop["updated_at"] and shop["model"] == "codekin-static"
     assert not shop["indexing"] and not shop["problem"]
-    assert f'codekin_index_chunks{{repository="acme/shop"}} {float(shop["chunks"])}' in stored.get(
-        "/metrics"
-    ).body.decode()
+    assert (
+        f'codekin_index_chunks{{repository="acme/shop"}} {float(shop["chunks"])}'
+        in stored.get("/metrics").body.decode()
+    )
 
 
 def test_the_page_has_all_but_the_map(stored: Server):
     best = stored.post("/page/search", {"query": "send a request again", "repositories": ["acme/shop"]}).json
     assert best["results"][0]["path"] == "net/retry.py"
     source = stored.post("/page/source", {"repository": "acme/shop", "path": "net/retry.py"}).json
-    lines = ["".join(piece if isinstance(piece, str) else piece[1] for piece in line) for line in source["lines"]]
+    lines = [
+        "".join(piece if isinstance(piece, str) else piece[1] for piece in line) for line in source["lines"]
+    ]
     assert "\n".join(lines) == RETRY.rstrip("\n") and source["language"] == "python"
     assert source["chunks"][0][0] == 1 and source["chunks"][-1][1] == len(lines)
     chart = stored.get("/page/map?repository=acme/shop")
@@ -104,13 +108,21 @@ def test_the_page_has_all_but_the_map(stored: Server):
 @pytest.mark.parametrize(
     ("route", "body", "said"),
     [
-        ("/v1/search", {"query": "x", "repositories": ["acme/none"]}, "no repository 'acme/none' in milvus://"),
+        (
+            "/v1/search",
+            {"query": "x", "repositories": ["acme/none"]},
+            "no repository 'acme/none' in milvus://",
+        ),
         ("/v1/search", {"query": "x", "repositories": ["*"]}, "no repository '*'"),
         ("/v1/search", {"query": " "}, "the query is empty"),
         ("/v1/search", {"query": "x", "languages": ["klingon"]}, "unknown language 'klingon'"),
         ("/page/source", {"repository": "acme/shop", "path": "../net/retry.py"}, "not in the index"),
         ("/page/source", {"repository": "acme/shop", "path": "/etc/hostname"}, "not in the index"),
-        ("/page/related", {"repository": "acme/shop", "path": "net/retry.py", "line": 900}, "no code at line"),
+        (
+            "/page/related",
+            {"repository": "acme/shop", "path": "net/retry.py", "line": 900},
+            "no code at line",
+        ),
     ],
 )
 def test_mistakes_are_one_line(stored: Server, route: str, body: dict[str, Any], said: str):
@@ -132,8 +144,10 @@ def test_many_ask_at_once(stored: Server):
 
 
 def test_a_new_repository_is_there_at_once(stored: Server, store: str, tmp_path: Path):
-    (tmp_path / "cart.js").write_text(CART)
-    with CodeIndex(tmp_path, store=f"{store}#acme/new") as index:
+    root = tmp_path / "new"
+    root.mkdir()
+    (root / "cart.js").write_text(CART)
+    with CodeIndex(root, store=f"{store}#acme/new") as index:
         index.update()
     told = stored.post("/v1/search", {"query": "shopping cart", "repositories": ["acme/new"]}).json
     assert places(told) == [("acme/new", "cart.js", 1)]
@@ -155,7 +169,8 @@ def test_a_store_that_is_away_and_back(tree: Path, tmp_path: Path, monkeypatch: 
             time.sleep(0.05)
 
     with ExitStack() as ended:
-        with milvus_server(tmp_path / "milvus") as address:
+        data = ended.enter_context(closing(MilvusLite(str(tmp_path / "milvus"))))
+        with milvus_server(data) as address:
             with CodeIndex(tree, store=f"{address}#shop") as index:
                 index.update()
             server = ended.enter_context(
@@ -168,7 +183,7 @@ def test_a_store_that_is_away_and_back(tree: Path, tmp_path: Path, monkeypatch: 
             assert answer.status == 503
             assert answer.json["error"]["message"].endswith(f"the store: {address} cannot be reached")
         assert server.get("/v1/status").status == 503 and server.get("/metrics").status == 200
-        with milvus_server(tmp_path / "milvus", int(address.rpartition(":")[2])):
+        with milvus_server(data, int(address.rpartition(":")[2])):
             until(lambda: server.get("/ready").status == 200)
             told = server.post("/v1/search", question).json
             assert places(told)[0][:2] == ("shop", "net/retry.py")

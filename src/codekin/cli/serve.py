@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from codekin.cli import options, second_stage
 from codekin.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from codekin.serve import Served
 
 
 @click.command()
@@ -80,11 +84,12 @@ def serve(
     try:
         embedder = models(model or DEFAULT_MODEL)
         with ExitStack() as opened:
-            served = opened.enter_context(
+            served: Served = (
                 StoredRepositories(code, model=model, models=models)
                 if isinstance(code, str)
                 else Repositories(code, model=model, models=models)
             )
+            opened.callback(served.close)
             others = {
                 name: opened.enter_context(Repositories(repositories, model=name, models=models, beside=True))
                 for name in beside

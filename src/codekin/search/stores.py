@@ -16,7 +16,6 @@ from codekin.search.ranking import Query, Signals
 from codekin.search.results import Result
 from codekin.search.store import FileChunks, StoredFile
 
-
 Sizes = tuple[int, dict[str, int], int | None, float | None]
 """Files, chunks by language, bytes on disk (None: unknown), and when an index last changed (Unix seconds)."""
 

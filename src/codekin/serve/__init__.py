@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from codekin.serve.guard import Limits
     from codekin.serve.repositories import IndexedFile, Repositories
     from codekin.serve.second_stage import SharedStage
-    from codekin.serve.served import Answer, Hit, RepositoryStatus, SourceFile
+    from codekin.serve.served import Answer, Hit, RepositoryStatus, Served, SourceFile
     from codekin.serve.stored import StoredRepositories
 
 _HOMES = {
@@ -21,6 +21,7 @@ _HOMES = {
     "Limits": "guard",
     "Repositories": "repositories",
     "RepositoryStatus": "served",
+    "Served": "served",
     "SharedEmbedder": "batching",
     "SharedEmbedders": "batching",
     "SharedStage": "second_stage",
@@ -35,6 +36,7 @@ __all__ = [
     "Limits",
     "Repositories",
     "RepositoryStatus",
+    "Served",
     "SharedEmbedder",
     "SharedEmbedders",
     "SharedStage",

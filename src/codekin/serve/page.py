@@ -112,7 +112,9 @@ def router(finder: Finder, maps: Maps, beside: Mapping[str, Served]) -> APIRoute
 
     @routes.post("/page/source")
     async def source(asked: Place) -> Response:
-        body = await threads.run(lambda: _source(repositories.source(asked.repository, asked.path), asked.path))
+        body = await threads.run(
+            lambda: _source(repositories.source(asked.repository, asked.path), asked.path)
+        )
         return Response(body, media_type="application/json")
 
     @routes.get("/page/map")

@@ -145,7 +145,9 @@ class StoredRepositories:
     def contents(self, repository: str) -> Contents:
         """Raises InputError: all vectors of a repository are nowhere but in the store."""
         self._check([repository])
-        raise InputError(f"{repository} is in a shared store, of which there is no map; index a checkout for one")
+        raise InputError(
+            f"{repository} is in a shared store, of which there is no map; index a checkout for one"
+        )
 
     def source(self, repository: str, path: str) -> SourceFile:
         """An indexed file as it was when it was indexed, put together from its chunks; lines between them are blank."""
