@@ -210,7 +210,7 @@ def test_several_repositories_are_ranked_as_one(tmp_path: Path):
     write_tree(tmp_path / "a/app/deep/app")
     folders = [tmp_path / "a/app", tmp_path / "b/app", tmp_path / "a/app/deep/app", tmp_path / "b/app/."]
     with Repositories(folders) as repositories:
-        assert repositories.names == ["app", "app-2", "app-3"]
+        assert list(repositories.places) == ["app", "app-2", "app-3"]
         answer = repositories.search("quick_sort", 3)
         assert answer.answered and answer.hits[0].result.symbol == "quick_sort"
         assert {hit.repository for hit in answer.hits} == {"app", "app-3"}

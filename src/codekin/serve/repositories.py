@@ -105,10 +105,6 @@ class Repositories:
             self._models.close()
 
     @property
-    def names(self) -> list[str]:
-        return list(self._by_name)
-
-    @property
     def places(self) -> dict[str, Path]:
         """The folders by the names of their repositories."""
         return {name: repository.root for name, repository in self._by_name.items()}
