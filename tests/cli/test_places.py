@@ -83,6 +83,13 @@ def test_repos_lists_what_is_indexed_and_what_is_gone(indexed: Run, tree: Path, 
     assert all(result["path"].startswith(str(tree)) for result in found)
 
 
+def test_a_folder_without_code_is_not_gone(indexed: Run, tmp_path: Path):
+    (tmp_path / "bare").mkdir()
+    indexed("search", "invoice", str(tmp_path / "bare"))
+    lines = indexed("repos").stdout.splitlines()
+    assert next(line for line in lines if line.startswith(str(tmp_path / "bare"))).endswith("empty")
+
+
 def test_the_indexes_of_folders_that_are_gone_can_be_forgotten(indexed: Run, tree: Path, other: Path):
     locations = {entry["root"]: entry["location"] for entry in listed(indexed)}
     shutil.rmtree(other)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from codekin.cli import options
 from codekin.cli.terminal import age, aligned, count, size, visible
+
+if TYPE_CHECKING:
+    from codekin.search import KnownIndex
 
 
 @click.command()
@@ -60,7 +64,7 @@ def repos(forget: bool, as_json: bool) -> None:
                 count(known.files, "file"),
                 count(known.chunks, "chunk"),
                 size(known.bytes),
-                age(known.updated_at) if known.exists and known.updated_at else "gone",
+                _state(known),
             )
             for known in found
         ]
@@ -69,3 +73,9 @@ def repos(forget: bool, as_json: bool) -> None:
     for problem in problems:
         print(f"codekin: left out: {visible(problem)}", file=sys.stderr)
     raise SystemExit(0 if found else 1)
+
+
+def _state(known: KnownIndex) -> str:
+    if not known.exists:
+        return "gone"
+    return "empty" if known.updated_at is None else age(known.updated_at)
