@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from codekin.search.contents import Contents
-from codekin.search.everywhere import Everywhere
 from codekin.search.index import CodeIndex, default_location
 from codekin.search.known import KnownIndex, forget_index, known_indexes
 from codekin.search.levels import Level, Place, places
@@ -22,6 +23,9 @@ from codekin.search.results import (
 from codekin.search.second_stage import CANDIDATES, WEIGHT, Reranked, SecondStage
 from codekin.search.snippets import Snippet, snippet
 from codekin.search.together import FirstStage, count_shown, first_stage, search_together
+
+if TYPE_CHECKING:
+    from codekin.search.everywhere import Everywhere
 
 __all__ = [
     "CANDIDATES",
@@ -55,3 +59,11 @@ __all__ = [
     "search_together",
     "snippet",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Everywhere":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from codekin.search.everywhere import Everywhere  # which a search of one folder never needs
+
+    return Everywhere
