@@ -1,4 +1,4 @@
-"""A small tokenizer of BERT's kind, for models that tests make."""
+"""Small models of BERT's kind that tests make, and their tokenizer."""
 
 from __future__ import annotations
 
@@ -41,3 +41,24 @@ def bert_tokenizer() -> Any:
         mask_token="[MASK]",
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def save_classifier(folder: Path, labels: int = 1) -> Path:
+    """A random BERT for sequence classification in a folder, as transformers writes it."""
+    import torch
+    import transformers
+
+    bert_tokenizer().save_pretrained(folder)
+    torch.manual_seed(2)
+    config = transformers.BertConfig(
+        vocab_size=1200,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=40,
+        max_position_embeddings=96,
+        initializer_range=0.4,
+        num_labels=labels,
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    return folder

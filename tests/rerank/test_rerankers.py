@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bert_folders import bert_tokenizer
+from bert_folders import bert_tokenizer, save_classifier
 from numpy.typing import NDArray
 
 from codekin import Embedder
@@ -32,24 +32,10 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def make_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a random BERT for sequence classification, as transformers writes it."""
+    """Makes random BERTs for sequence classification."""
 
     def make(labels: int = 1) -> Path:
-        folder = tmp_path_factory.mktemp("classifier")
-        bert_tokenizer().save_pretrained(folder)
-        torch.manual_seed(2)
-        config = transformers.BertConfig(
-            vocab_size=1200,
-            hidden_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=3,
-            intermediate_size=40,
-            max_position_embeddings=96,
-            initializer_range=0.4,
-            num_labels=labels,
-        )
-        transformers.BertForSequenceClassification(config).save_pretrained(folder)
-        return folder
+        return save_classifier(tmp_path_factory.mktemp("classifier"), labels)
 
     return make
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bert_folders import bert_tokenizer
+from bert_folders import save_classifier
 from running import Server, serving
 from scoring import scorer
 from shop import RETRY, SORTING
@@ -191,23 +191,9 @@ def test_rerank_is_by_the_second_stage(reranking: Server) -> None:
 
 
 def test_a_cross_encoder_is_served_beside_the_embedding_model(tree: Path, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("sentence_transformers")
-    torch = pytest.importorskip("torch")
-    folder = tmp_path / "tiny-cross-encoder"
-    bert_tokenizer().save_pretrained(folder)
-    torch.manual_seed(2)
-    config = transformers.BertConfig(
-        vocab_size=1200,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=40,
-        max_position_embeddings=96,
-        initializer_range=0.4,
-        num_labels=1,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    for name in ("sentence_transformers", "torch", "transformers"):
+        pytest.importorskip(name)
+    folder = save_classifier(tmp_path / "tiny-cross-encoder")
     expected = open_reranker(folder).score(QUESTION, DOCUMENTS, Task.NL2CODE)
     body = {"query": QUESTION, "documents": DOCUMENTS}
     with serving(tmp_path / "cache", "--repo", tree, "--rerank", folder) as server:
